@@ -1,0 +1,33 @@
+"""What homing raises.
+
+Every message says what was expected, what was found, where, and what to do about it. Each class also derives from the
+built-in exception a caller would catch without knowing this package.
+"""
+
+
+class HomingError(Exception):
+    """Base of everything raised on purpose by this package."""
+
+
+class ArgumentError(HomingError, ValueError):
+    """An argument has a value that cannot work: a count of zero, an unknown name, an option that does not apply."""
+
+
+class ShapeError(HomingError, ValueError):
+    """An array's shape does not fit what it is used for."""
+
+
+class PriorError(HomingError, ValueError):
+    """A prior cannot be used: unknown kind, inconsistent `sample` and `log_prob`, support that is not a box."""
+
+
+class ObservationError(HomingError, ValueError):
+    """The observation x_o cannot be conditioned on: NaN, out of range, missing, or of another shape than the data."""
+
+
+class SimulationError(HomingError, RuntimeError):
+    """Simulations failed in a way that stops the run. What was simulated before is kept."""
+
+
+class NotTrainedError(HomingError, RuntimeError):
+    """A posterior was asked for before there was anything to build it from."""

@@ -1,0 +1,169 @@
+"""Builders: from a description of an estimator and the first data to an estimator ready to be trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import jax
+import numpy as np
+
+from homing.arrays import library_of
+from homing.errors import ArgumentError, ShapeError
+from homing.estimators.autoregressive import autoregressive_flow
+from homing.estimators.density import Base, ConditionalDensity, affine_base, conditional_density, linear_base
+from homing.estimators.mixture import mixture_network
+from homing.estimators.standardize import Standardize, ZScore, fit_standardize
+
+Model = Literal["maf", "nsf", "mdn"]
+
+_MODELS = ("maf", "nsf", "mdn")
+_MAX_LINEAR = 256  # columns of x up to which the linear base looks at them
+
+
+@dataclass(frozen=True, eq=False)
+class Estimator:
+    """A density together with the map from data to what its network sees.
+
+    Attributes:
+        standardize: From x of shape (n, *x_shape), float64, to the network's float32 input.
+        density: q(z | standardised x).
+        x_shape: Shape of one x.
+    """
+
+    standardize: Standardize
+    density: ConditionalDensity
+    x_shape: tuple[int, ...]
+
+
+class Builder(Protocol):
+    """What `density_estimator` may be besides a name.
+
+    Called with z of shape (n, d), the parameters in the space where the prior is a standard normal, x of shape (n, *x_shape), a
+    NumPy generator for the initial weights, and the least precision a Gaussian component may have in z.
+    """
+
+    def __call__(
+        self, z: np.ndarray, x: np.ndarray, rng: np.random.Generator, min_precision: float
+    ) -> Estimator: ...
+
+
+def _z_score(value: ZScore | bool | None, name: str) -> ZScore:
+    if value is True:
+        return "structured" if name == "z_score_theta" else "independent"
+    if value is False or value is None:
+        return "none"
+    if value not in ("independent", "structured", "none"):
+        raise ArgumentError(f'{name} must be "independent", "structured" or "none", found {value!r}.')
+    return value
+
+
+@dataclass(frozen=True)
+class PosteriorBuilder:
+    """The package's own estimators; see `posterior_nn` for the fields."""
+
+    model: Model = "maf"
+    hidden_features: int = 50
+    num_transforms: int = 5
+    num_bins: int = 10
+    num_components: int = 10
+    embedding_net: Callable[..., Any] | None = None
+    z_score_theta: ZScore = "structured"
+    z_score_x: ZScore = "independent"
+
+    def __call__(self, z: np.ndarray, x: np.ndarray, rng: np.random.Generator, min_precision: float) -> Estimator:
+        standardize = fit_standardize(x, self.z_score_x)
+        features = standardize(x)
+        dim, x_shape = z.shape[1], x.shape[1:]
+        base = self._base(z, features.reshape(len(x), -1).astype(np.float64))
+        dim_context = self._dim_context(x_shape)
+        if self.model == "mdn":
+            core = mixture_network(
+                rng,
+                dim=dim,
+                dim_context=dim_context,
+                hidden_features=self.hidden_features,
+                num_components=self.num_components,
+                floor=min_precision * base.scale.T @ base.scale,
+            )
+        else:
+            core = autoregressive_flow(
+                rng,
+                dim=dim,
+                dim_context=dim_context,
+                transformer="affine" if self.model == "maf" else "spline",
+                hidden_features=self.hidden_features,
+                num_layers=self.num_transforms,
+                bins=self.num_bins,
+            )
+        return Estimator(standardize, conditional_density(core, base, self.embedding_net), x_shape)
+
+    def _base(self, z: np.ndarray, flat: np.ndarray) -> Base:
+        if self.z_score_theta == "structured" and self.embedding_net is None and flat.shape[1] <= _MAX_LINEAR:
+            return linear_base(z, flat)
+        return affine_base(z, standardize=self.z_score_theta != "none")
+
+    def _dim_context(self, x_shape: tuple[int, ...]) -> int:
+        if self.embedding_net is None:
+            return int(np.prod(x_shape))
+        try:
+            out = jax.eval_shape(self.embedding_net, jax.ShapeDtypeStruct(x_shape, np.float32))
+        except Exception as error:
+            raise ShapeError(
+                f"embedding_net could not be applied to one x of shape {x_shape}: it must be a JAX function or an equinox "
+                f"module that takes one x, without a batch dimension, and returns an array. It raised: {error}"
+            ) from error
+        return int(np.prod(out.shape))
+
+
+def posterior_nn(
+    model: Model = "maf",
+    *,
+    hidden_features: int = 50,
+    num_transforms: int = 5,
+    num_bins: int = 10,
+    num_components: int = 10,
+    embedding_net: Callable[..., Any] | None = None,
+    z_score_theta: ZScore | bool | None = "structured",
+    z_score_x: ZScore | bool | None = "independent",
+) -> PosteriorBuilder:
+    """Describe a density estimator for q(theta | x), to be passed as `density_estimator`.
+
+    Args:
+        model: `"maf"`, a masked autoregressive flow; `"nsf"`, the same with rational-quadratic splines; `"mdn"`, a mixture of
+            full-covariance Gaussians.
+        hidden_features: Width of the hidden layers.
+        num_transforms: Layers of a flow.
+        num_bins: Bins of a spline flow.
+        num_components: Gaussians of a mixture.
+        embedding_net: A JAX function or equinox module from one x, shape x_shape, to features; trained with the rest if it
+            has weights. None passes x on as it is.
+        z_score_theta: `"structured"` starts from a linear regression of theta on x, `"independent"` centres and scales each
+            parameter, `"none"` does neither.
+        z_score_x: `"independent"` scales each entry of x robustly by itself, `"structured"` all alike, `"none"` not at all.
+
+    Returns:
+        A builder.
+
+    Raises:
+        ArgumentError: If a name is unknown or a size is not a positive whole number.
+
+    Example:
+        >>> posterior_nn("nsf", num_bins=8).num_bins
+        8
+    """
+    if model not in _MODELS:
+        raise ArgumentError(f'model must be one of {", ".join(map(repr, _MODELS))}, found {model!r}.')
+    sizes = dict(
+        hidden_features=hidden_features, num_transforms=num_transforms, num_bins=num_bins, num_components=num_components
+    )
+    for name, size in sizes.items():
+        if not isinstance(size, (int, np.integer)) or size < (2 if name == "num_bins" else 1):
+            raise ArgumentError(f"{name} must be a positive whole number (bins at least 2), found {size!r}.")
+    if embedding_net is not None and not callable(embedding_net):
+        raise ArgumentError(f"embedding_net must be a JAX function or an equinox module, found {type(embedding_net).__name__}.")
+    if library_of(embedding_net) == "torch":
+        raise ArgumentError("embedding_net is a torch module; training runs in JAX, so bring an equinox module or a JAX function.")
+    theta, data = _z_score(z_score_theta, "z_score_theta"), _z_score(z_score_x, "z_score_x")
+    return PosteriorBuilder(model, **sizes, embedding_net=embedding_net, z_score_theta=theta, z_score_x=data)

@@ -1,0 +1,22 @@
+"""Inference methods: what a user drives."""
+
+from homing.inference.infer import infer
+from homing.inference.options import TrainOptions
+from homing.inference.rounds import RoundRecord, Rounds
+from homing.inference.simulating import prepare_for_sbi, simulate_for_sbi
+from homing.inference.snpe import SNPE
+
+SNPE_C = APT = NPE = SNPE
+
+__all__ = [
+    "APT",
+    "NPE",
+    "SNPE",
+    "SNPE_C",
+    "RoundRecord",
+    "Rounds",
+    "TrainOptions",
+    "infer",
+    "prepare_for_sbi",
+    "simulate_for_sbi",
+]

@@ -1,0 +1,150 @@
+"""Trained densities as one: a weighted mixture of members that looks at data as they come and speaks NumPy.
+
+Draws and densities run through programs of one fixed size, however many are asked for, so one compiled program serves all;
+two of them run side by side, since one uses one processor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from jax import Array
+from paramax import unwrap
+from scipy.special import logsumexp
+
+from homing import random
+from homing.estimators import ConditionalDensity, Gaussians
+from homing.estimators.mixture import MixtureNetwork
+from homing.estimators.standardize import Standardize
+from homing.programs import Program
+
+_CHUNK = 4096  # draws or densities in one call of a program
+_THREADS = 2
+
+
+@Program
+def _draw(density: ConditionalDensity, x: Any, seed: Any, chunk: Any) -> Array:
+    model = unwrap(density)
+    keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), chunk), _CHUNK)
+    context = model.context(x)
+    return jax.vmap(lambda key: model.sample(key, context))(keys)
+
+
+@Program
+def _density(density: ConditionalDensity, x: Any, z: Any) -> Array:
+    model = unwrap(density)
+    context = model.context(x)
+    return jax.vmap(lambda row: model.log_prob(row, context))(z)
+
+
+@Program
+def _pair_density(density: ConditionalDensity, x: Any, z: Any) -> Array:
+    model = unwrap(density)
+    return jax.vmap(lambda row, data: model.log_prob(row, model.context(data)))(z, x)
+
+
+@Program
+def _components(density: ConditionalDensity, x: Any) -> Gaussians:
+    model = unwrap(density)
+    return model.components(model.context(x))
+
+
+def _in_chunks(call: Callable[[int], Any], num: int, on_chunk: Callable[[int], None] | None = None) -> np.ndarray:
+    """The first `num` of the rows that `call(chunk)` gives, _CHUNK at a time and in order."""
+
+    def results() -> Iterator[np.ndarray]:
+        chunks = range(-(-num // _CHUNK))
+        if len(chunks) == 1:
+            yield np.asarray(call(0))
+            return
+        yield np.asarray(call(0))  # compiles, once
+        with ThreadPoolExecutor(_THREADS) as pool:
+            for part in pool.map(lambda chunk: np.asarray(call(chunk)), chunks[1:]):
+                yield part
+
+    parts, done = [], 0
+    for part in results():
+        parts.append(part[: num - done])
+        done += len(parts[-1])
+        if on_chunk is not None:
+            on_chunk(len(parts[-1]))
+    return np.concatenate(parts)
+
+
+def _padded(array: np.ndarray, chunk: int) -> np.ndarray:
+    part = np.asarray(array[chunk * _CHUNK : (chunk + 1) * _CHUNK], np.float32)
+    return np.pad(part, [(0, _CHUNK - len(part))] + [(0, 0)] * (part.ndim - 1))
+
+
+@dataclass(frozen=True, eq=False)
+class Ensemble:
+    """A mixture of densities q_m(z | x) with fixed weights.
+
+    Attributes:
+        members: Densities of one structure.
+        weights: Shape (M,), non-negative, summing to one.
+        standardize: The map from data to what the members see.
+        x_shape: Shape of one x.
+    """
+
+    members: Sequence[ConditionalDensity]
+    weights: np.ndarray
+    standardize: Standardize
+    x_shape: tuple[int, ...]
+
+    @property
+    def dim(self) -> int:
+        return self.members[0].core.shape[0]
+
+    @property
+    def is_mixture_of_gaussians(self) -> bool:
+        return all(isinstance(member.core, MixtureNetwork) for member in self.members)
+
+    def sample(self, num: int, x: np.ndarray, seed: int, on_chunk: Callable[[int], None] | None = None) -> np.ndarray:
+        """Draws of z at one x of shape x_shape, shape (num, d), float64, in random order."""
+        if num == 0:
+            return np.zeros((0, self.dim))
+        data = self.standardize(x[None])[0]
+        rng = random.generator(seed, "members")
+        counts = rng.multinomial(num, self.weights)
+        parts = []
+        for m, (member, count) in enumerate(zip(self.members, counts)):
+            if count:
+                word = np.uint32(random.word(seed, "draws", m))
+                parts.append(_in_chunks(lambda c, d=member, w=word: _draw(d, data, w, np.int32(c)), int(count), on_chunk))
+        z = np.concatenate(parts)
+        return (z if len(parts) == 1 else rng.permutation(z)).astype(np.float64)
+
+    def log_prob(self, z: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """log q(z | x) of rows z, shape (n, d), at one x of shape x_shape; shape (n,)."""
+        if len(z) == 0:
+            return np.zeros(0)
+        data = self.standardize(x[None])[0]
+        values = [_in_chunks(lambda c, d=d: _density(d, data, _padded(z, c)), len(z)) for d in self.members]
+        return self._mixed(values)
+
+    def log_prob_pairs(self, z: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """log q(z_i | x_i) of rows z, shape (n, d), each with its own x, shape (n, *x_shape); shape (n,)."""
+        if len(z) == 0:
+            return np.zeros(0)
+        data = self.standardize(x)
+        values = [
+            _in_chunks(lambda c, d=d: _pair_density(d, _padded(data, c), _padded(z, c)), len(z)) for d in self.members
+        ]
+        return self._mixed(values)
+
+    def _mixed(self, values: Sequence[np.ndarray]) -> np.ndarray:
+        return logsumexp(np.stack(values).astype(np.float64), axis=0, b=self.weights[:, None])
+
+    def components(self, x: np.ndarray) -> Gaussians:
+        """The mixture of Gaussians that q(z | x) is, members' components side by side."""
+        data = self.standardize(x[None])[0]
+        parts = [jax.tree.map(np.asarray, _components(member, data)) for member in self.members]
+        log_weights = [np.log(w) + part.log_weights for w, part in zip(self.weights, parts)]
+        means, precisions = [part.means for part in parts], [part.precisions for part in parts]
+        return Gaussians(np.concatenate(log_weights), np.concatenate(means), np.concatenate(precisions))

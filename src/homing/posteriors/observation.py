@@ -1,0 +1,50 @@
+"""Checks of what is conditioned on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from homing.arrays import to_numpy
+from homing.errors import ObservationError
+
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+
+def check_observation(x: Any, x_shape: tuple[int, ...] | None) -> np.ndarray:
+    """One observation as float64 of shape x_shape.
+
+    Args:
+        x: An array of any library, with or without a leading axis of length one.
+        x_shape: The shape of one simulation's data; None if it is not known yet.
+
+    Raises:
+        ObservationError: If the shape does not fit, or an entry is NaN, infinite, or beyond the range of float32.
+
+    Example:
+        >>> check_observation([[0.0, 1.0]], (2,))
+        array([0., 1.])
+    """
+    array = to_numpy(x, "x").astype(np.float64)
+    if x_shape is not None and array.shape != x_shape:
+        if array.shape == (1, *x_shape) or (array.ndim == 0 and x_shape == (1,)) or (array.shape == (1,) and x_shape == ()):
+            array = array.reshape(x_shape)
+        else:
+            raise ObservationError(
+                f"x must have the shape of one simulation's data, {x_shape}, or (1, ...) before it; found {array.shape}. "
+                "A posterior is conditioned on one observation at a time."
+            )
+    if np.isnan(array).any():
+        where = np.argwhere(np.isnan(array))[0].tolist()
+        raise ObservationError(
+            f"x contains {int(np.isnan(array).sum())} NaN, the first at index {where}: the posterior given missing data is not defined. "
+            "Leave these entries out of the simulator's output too, or impute them in both."
+        )
+    if (np.abs(array) > _FLOAT32_MAX).any():
+        where = np.argwhere(np.abs(array) > _FLOAT32_MAX)[0].tolist()
+        raise ObservationError(
+            f"x is infinite or beyond the range of float32 (3.4e38) at index {where}: {array[tuple(where)]}. "
+            "Rescale the data, for example by returning their logarithm from the simulator."
+        )
+    return array

@@ -1,0 +1,7 @@
+"""Priors: what users bring, and the map from each to a standard normal."""
+
+from homing.priors.adapt import as_prior, same_distribution
+from homing.priors.box import BoxUniform
+from homing.priors.prior import Prior
+
+__all__ = ["BoxUniform", "Prior", "as_prior", "same_distribution"]

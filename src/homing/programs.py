@@ -1,0 +1,158 @@
+"""Compiled programs, kept in memory by their shapes and on disk by their content.
+
+Compiling is most of a short run's time, and the same program is compiled again in every process that runs the same analysis. A
+`Program` compiles a function once for each combination of shapes and static arguments, and stores the result in the user's
+cache directory under the hash of the program's text, the versions of JAX, and the processor's features: what is
+loaded is what would have been compiled, and a home directory shared by a mixed cluster never hands a processor a program it cannot
+run. JAX's own persistent cache is not used because switching it on changes JAX for the whole process.
+
+The directory is `~/.cache/homing` (or below `$XDG_CACHE_HOME`), readable by its owner alone. The environment variable `HOMING_CACHE` names another,
+or switches it off (`HOMING_CACHE=off`). A damaged or foreign entry is ignored, and compiled again.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import platform
+import stat
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jaxlib
+import numpy as np
+from jax.experimental import serialize_executable
+
+_MAX_ENTRIES = 256
+
+
+def _is_dynamic(leaf: Any) -> bool:
+    return eqx.is_array(leaf) or isinstance(leaf, (np.ndarray, np.generic))
+
+
+class Program:
+    """A function of pytrees, compiled for the arrays' shapes; all that is not an array is static and must be hashable.
+
+    Args:
+        function: Takes and returns pytrees; what it returns must consist of arrays.
+
+    Attributes:
+        num_traces: How many times the function has been traced, that is, how many programs there are.
+
+    Example:
+        >>> double = Program(lambda a: 2 * a)
+        >>> double(np.float32(2)).item(), double(np.float32(3)).item(), double.num_traces
+        (4.0, 6.0, 1)
+    """
+
+    def __init__(self, function: Callable[..., Any]):
+        functools.update_wrapper(self, function)
+        self._function = function
+        self._compiled: dict[Any, Any] = {}
+
+    @property
+    def num_traces(self) -> int:
+        return len(self._compiled)
+
+    def __call__(self, *args: Any) -> Any:
+        leaves, treedef = jax.tree.flatten(args)
+        dynamic = [leaf for leaf in leaves if _is_dynamic(leaf)]
+        static = tuple(None if _is_dynamic(leaf) else leaf for leaf in leaves)
+        shapes = tuple((leaf.shape, leaf.dtype) for leaf in dynamic)
+        key = (treedef, static, tuple(map(_is_dynamic, leaves)), shapes)
+        compiled = self._compiled.get(key)
+        if compiled is None:
+            compiled = self._compiled[key] = _compile(self._flat(treedef, leaves), dynamic)
+        return compiled(dynamic)
+
+    def _flat(self, treedef: Any, leaves: list[Any]) -> Callable[[list[Any]], Any]:
+        is_dynamic = [_is_dynamic(leaf) for leaf in leaves]
+        static = [None if d else leaf for d, leaf in zip(is_dynamic, leaves)]
+
+        def flat(dynamic: list[Any]) -> Any:
+            rest = iter(dynamic)
+            merged = [next(rest) if d else s for d, s in zip(is_dynamic, static)]
+            return self._function(*jax.tree.unflatten(treedef, merged))
+
+        flat.__name__ = getattr(self._function, "__name__", "program")
+        return flat
+
+
+def _compile(function: Callable[..., Any], dynamic: list[Any]) -> Any:
+    lowered = jax.jit(function).lower(dynamic)
+    directory = cache_directory()
+    if directory is None:
+        return lowered.compile()
+    path = directory / hashlib.sha256(lowered.as_text().encode()).hexdigest()
+    loaded = _load(path, lowered)
+    if loaded is not None:
+        return loaded
+    compiled = lowered.compile()
+    _store(path, compiled)
+    return compiled
+
+
+def _load(path: Path, lowered: Any) -> Any | None:
+    try:
+        stored = path.read_bytes()
+        digest, payload = stored[:32], stored[32:]
+        if hashlib.sha256(payload).digest() != digest:
+            return None
+        loaded = serialize_executable.deserialize_and_load(payload, lowered.in_tree, lowered.out_tree)
+        os.utime(path)
+        return loaded
+    except Exception:  # absent, damaged, or made by an incompatible runtime: compile it again
+        return None
+
+
+def _store(path: Path, compiled: Any) -> None:
+    try:
+        payload, _, _ = serialize_executable.serialize(compiled)
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+            file.write(hashlib.sha256(payload).digest() + payload)
+        os.replace(file.name, path)
+        entries = sorted(path.parent.iterdir(), key=lambda entry: entry.stat().st_mtime)
+        for entry in entries[:-_MAX_ENTRIES]:
+            entry.unlink(missing_ok=True)
+    except Exception:  # a full disk or a program that cannot be stored costs time, not the run
+        return
+
+
+def cache_directory() -> Path | None:
+    """The directory of stored programs for this processor and version, made if need be; None if there is none to trust."""
+    setting = os.environ.get("HOMING_CACHE", "")
+    if setting.lower() in ("off", "0", "false", "no"):
+        return None
+    try:
+        root = Path(setting) if setting else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "homing"
+        directory = root / _fingerprint()
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        info = directory.stat()
+        foreign = hasattr(os, "getuid") and info.st_uid != os.getuid()
+        if foreign or info.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            return None  # loading a program runs it: what others may write is not ours to load
+        return directory
+    except (OSError, RuntimeError):
+        return None
+
+
+@functools.cache
+def _fingerprint() -> str:
+    """Versions, backend, flags and processor features, as a name for a directory."""
+    device = jax.devices()[0]
+    parts = [jax.__version__, jaxlib.__version__, device.platform, device.device_kind, platform.machine()]
+    parts += [str(jax.config.jax_enable_x64), os.environ.get("XLA_FLAGS", ""), _processor_features()]
+    return f"jaxlib-{jaxlib.__version__}-{hashlib.sha256(repr(parts).encode()).hexdigest()[:16]}"
+
+
+def _processor_features() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line for line in lines if line.lower().startswith(("flags", "features"))), platform.processor())

@@ -1,0 +1,202 @@
+"""Where tasks run: in this process, in worker processes of ours, or in an executor the user brings.
+
+An engine hands out `concurrent.futures.Future`s. Worker processes of ours are single-worker loky executors, one for
+each of `num_workers` lanes: when a worker dies, the task it died over is known, and no other task is lost with it. Idle
+lanes are kept for the next round, since starting a worker imports what the simulator needs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import threading
+import time
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
+from typing import Any, Protocol
+
+from homing.errors import ArgumentError
+from homing.simulation.deadline import make_expendable
+
+_KEPT = 60.0  # seconds that an idle worker waits for another round
+_FOREIGN_IN_FLIGHT = 256  # tasks submitted at a time to an executor whose size is not known
+
+
+class Engine(Protocol):
+    """Runs functions of (simulator, task)."""
+
+    in_flight: int  # tasks to have submitted at a time
+    workers: int  # how many of them run at a time, as far as known
+    restarts_workers: bool  # whether a task whose worker died can be submitted again
+
+    def submit(self, function: Any, simulator: Any, task: Any) -> Future[Any]:
+        """Run `function(simulator, task)`."""
+        ...
+
+    def release(self, future: Future[Any]) -> None:
+        """Take back the place of a finished task."""
+        ...
+
+    def close(self) -> None:
+        """Give up what still runs, and let go of the workers."""
+        ...
+
+
+def engine_for(executor: Any, num_workers: int, timeout: float | None) -> Engine:
+    """The engine for `simulate`'s arguments.
+
+    Raises:
+        ArgumentError: If `num_workers` is no positive integer or `executor` is no executor.
+    """
+    if isinstance(num_workers, bool) or not isinstance(num_workers, int) or num_workers < 1:
+        raise ArgumentError(f"num_workers must be a positive integer, found {num_workers!r}.")
+    if executor is None:
+        return Here() if num_workers == 1 and timeout is None else Lanes(num_workers)
+    if not hasattr(executor, "submit") and not hasattr(executor, "get_executor"):
+        raise ArgumentError(
+            "executor must be a concurrent.futures.Executor or a Dask Client, "
+            f"found {type(executor).__name__}. Leave it out to use num_workers={num_workers} processes on this machine."
+        )
+    return Foreign(executor, num_workers)
+
+
+class Here:
+    """This process, one task after the other."""
+
+    in_flight = workers = 1
+    restarts_workers = False
+
+    def submit(self, function: Any, simulator: Any, task: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_result(function(simulator, task))
+        return future
+
+    def release(self, future: Future[Any]) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+_idle: list[Executor] = []
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_idle.clear)  # a forked child must not talk to its parent's workers
+
+
+class Lanes:
+    """Worker processes of ours, one task at a time on each."""
+
+    restarts_workers = True
+
+    def __init__(self, num_workers: int):
+        self.in_flight = self.workers = num_workers
+        self._free: list[Executor] = []
+        self._busy: dict[Future[Any], Executor] = {}
+        self._pack = _Pack()
+
+    def submit(self, function: Any, simulator: Any, task: Any) -> Future[Any]:
+        packed = self._pack(simulator)
+        lane = self._free.pop() if self._free else _idle.pop() if _idle else _new_lane()
+        try:
+            future = lane.submit(_run_packed, function, packed, task)
+        except RuntimeError:  # the worker died while it was idle
+            lane = _new_lane()
+            future = lane.submit(_run_packed, function, packed, task)
+        self._busy[future] = lane
+        return future
+
+    def release(self, future: Future[Any]) -> None:
+        lane = self._busy.pop(future)
+        if not isinstance(future.exception(), BrokenExecutor):
+            self._free.append(lane)
+
+    def close(self) -> None:
+        for lane in self._busy.values():
+            lane.shutdown(wait=False, kill_workers=True)  # type: ignore[call-arg]
+        _idle.extend(self._free)
+        self._free, self._busy = [], {}
+
+
+def _new_lane() -> Executor:
+    import loky
+
+    return loky.ProcessPoolExecutor(max_workers=1, timeout=_KEPT, initializer=_begin_worker, initargs=(os.getpid(),))
+
+
+def _begin_worker(parent: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for the main process, which lets running rows finish
+    make_expendable()
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os._exit(1)
+
+
+class Foreign:
+    """An executor of the user's: a pool, threads, MPI, or a Dask cluster."""
+
+    restarts_workers = False
+
+    def __init__(self, executor: Any, num_workers: int):
+        if hasattr(executor, "get_executor"):  # a Dask Client; the same task may be wanted twice, so it is not "pure"
+            executor = executor.get_executor(pure=False)
+        self._executor = executor
+        self._futures: set[Future[Any]] = set()
+        self._threads, self._pack = isinstance(executor, ThreadPoolExecutor), _Pack()
+        self.in_flight = max(num_workers, _FOREIGN_IN_FLIGHT)
+        self.workers = max(num_workers, os.cpu_count() or 1)
+
+    def submit(self, function: Any, simulator: Any, task: Any) -> Future[Any]:
+        if self._threads:
+            future = self._executor.submit(function, simulator, task)
+        else:
+            future = self._executor.submit(_run_packed, function, self._pack(simulator), task)
+        self._futures.add(future)
+        return future
+
+    def release(self, future: Future[Any]) -> None:
+        self._futures.discard(future)
+
+    def close(self) -> None:
+        for future in self._futures:
+            future.cancel()
+
+
+class _Pack:
+    """A run's simulator as bytes, which also hold lambdas, closures and what a notebook defines, and their digest."""
+
+    def __init__(self) -> None:
+        self._simulator: Any = None
+        self._packed = "", b""
+
+    def __call__(self, simulator: Any) -> tuple[str, bytes]:
+        if simulator is not self._simulator:
+            import cloudpickle
+
+            try:
+                content = cloudpickle.dumps(simulator)
+            except Exception as error:
+                raise ArgumentError(
+                    f"The simulator {simulator.name} cannot be sent to other processes: {error}. Let it open "
+                    "what it needs (files, connections, locks) inside the function, or use num_workers=1 or a ThreadPoolExecutor."
+                ) from error
+            self._simulator, self._packed = simulator, (hashlib.sha256(content).hexdigest(), content)
+        return self._packed
+
+
+_unpacked: dict[str, Any] = {}  # a worker's last simulator, so that it is unpacked once and keeps what it caches
+
+
+def _run_packed(function: Any, packed: tuple[str, bytes], task: Any) -> Any:
+    digest, content = packed
+    simulator = _unpacked.get(digest)
+    if simulator is None:
+        import cloudpickle
+
+        simulator = cloudpickle.loads(content)
+        _unpacked.clear()
+        _unpacked[digest] = simulator
+    return function(simulator, task)

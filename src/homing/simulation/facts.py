@@ -1,0 +1,55 @@
+"""What makes a run this run, as JSON that can be compared."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from homing.errors import ArgumentError
+
+
+def to_json(value: Any, name: str) -> str:
+    """Canonical JSON of plain values and arrays.
+
+    Raises:
+        ArgumentError: If it holds anything else.
+
+    Example:
+        >>> to_json({"b": np.zeros(2), "a": (1, np.float64(0.5))}, "settings")
+        '{"a": [1, 0.5], "b": [0.0, 0.0]}'
+    """
+
+    def plain(part: Any) -> Any:
+        if isinstance(part, (np.ndarray, np.generic)) and part.dtype.kind in "biufU":
+            return part.tolist()
+        raise TypeError(f"{type(part).__name__} is not JSON")
+
+    try:
+        return json.dumps(value, default=plain, sort_keys=True, ensure_ascii=False)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(
+            f"{name} must consist of numbers, texts, lists, dictionaries and arrays: {error}."
+        ) from error
+
+
+def differences(name: str, kept: str, found: str) -> Iterator[str]:
+    """Where two JSON texts differ, one line each."""
+    if kept == found:
+        return
+    a, b = json.loads(kept), json.loads(found)
+    if isinstance(a, dict) and isinstance(b, dict):
+        for key in sorted(a.keys() | b.keys()):
+            texts = [to_json(side[key], key) if key in side else "nothing" for side in (a, b)]
+            if "nothing" in texts and texts[0] != texts[1]:
+                yield f"{name}.{key}: it has {_short(texts[0])}, this run {_short(texts[1])}"
+            else:
+                yield from differences(f"{name}.{key}", *texts)
+    else:
+        yield f"{name}: it has {_short(kept)}, this run {_short(found)}"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 80 else text[:60] + " ... " + text[-15:]

@@ -1,0 +1,278 @@
+"""The run file: one SQLite file.
+
+SQLite's write-ahead log with `synchronous=FULL` makes each transaction durable before it is acknowledged. SQLite does
+not notice a changed byte, so every row carries a CRC-32 of its content; all of them are checked when the file is
+opened. One process writes: it holds a lock in a file beside the run file, which the operating system releases when the
+process dies, and signs in, so that whoever lost the lock finds out before it writes. Readers are welcome at any time.
+
+Tables: `fact`, `round` (its proposal), `plan` (theta and seeds, before they are simulated), `simulation` (one row each,
+its outcome), `batch` (the data of simulations acknowledged together), `result`. Arrays are little-endian blobs or .npz.
+
+Source: SQLite, https://www.sqlite.org/wal.html and https://www.sqlite.org/pragma.html
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sqlite3
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from homing.simulation.facts import to_json
+from homing.simulation.keeper import Contents, Result, Round, StoreError
+from homing.simulation.npz import from_npz, to_npz
+from homing.simulation.outcomes import Outcomes
+from homing.simulation.sqlite import (
+    APPLICATION,
+    FORMAT,
+    Damage,
+    checksum,
+    connect,
+    explained,
+    lock,
+    lock_path,
+    recognised,
+    transaction,
+)
+
+_PIECE = 2**26  # bytes of data kept in one row of `batch`, or one simulation's data if those are more
+_ROWS_AT_ONCE = 2**16
+_SCHEMA = (
+    "CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT, crc INTEGER) WITHOUT ROWID",
+    "CREATE TABLE round (number INTEGER PRIMARY KEY, proposal TEXT, arrays BLOB, crc INTEGER)",
+    "CREATE TABLE plan (first INTEGER PRIMARY KEY, round INTEGER, d INTEGER, theta BLOB, seeds BLOB, crc INTEGER)",
+    "CREATE TABLE simulation (id INTEGER PRIMARY KEY, status INTEGER, seconds REAL, worker TEXT, error TEXT)",
+    "CREATE TABLE batch (number INTEGER PRIMARY KEY, round INTEGER, ids BLOB, has_data BLOB, dtype TEXT, shape TEXT, "
+    "crc INTEGER, x_crc INTEGER, x BLOB)",
+    "CREATE TABLE result (round INTEGER PRIMARY KEY, record TEXT, estimator TEXT, arrays BLOB, crc INTEGER)",
+)
+
+
+class RunFile:
+    """A run file, open for writing or for reading; the `Keeper` behind `open_store(path)`.
+
+    Args:
+        path: The file; made if it is not there and is to be written.
+        write: Whether to become its one writer.
+
+    Raises:
+        StoreError: See `open_store`.
+    """
+
+    def __init__(self, path: Path, write: bool):
+        self.path = path
+        self._connection: sqlite3.Connection | None = None
+        self._lock = lock(path) if write else None
+        self._me = to_json(f"process {os.getpid()} on {socket.gethostname()} ({os.urandom(4).hex()})", "writer")
+        try:
+            with explained(path, "be opened"):
+                self._connection = connect(path, write)
+                if write and not recognised(self._connection, path, empty_allowed=True):
+                    self._create()
+                elif not write:
+                    recognised(self._connection, path, empty_allowed=False)
+                if write:
+                    self._db.execute("PRAGMA journal_mode = WAL")
+                    self._db.execute("PRAGMA synchronous = FULL")
+                    self._save("fact", "writer", self._me)
+            self._check()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def _db(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise StoreError(f"{self.path} was closed; open it again to use it.")
+        return self._connection
+
+    def _create(self) -> None:
+        with transaction(self._db):
+            for statement in _SCHEMA:
+                self._db.execute(statement)
+            self._db.execute(f"PRAGMA application_id = {APPLICATION}")
+            self._db.execute(f"PRAGMA user_version = {FORMAT}")
+
+    def close(self) -> None:
+        """Make the file one file again, without a log beside it, and let go of it."""
+        if self._connection is not None:
+            with suppress(
+                sqlite3.Error
+            ):  # a reader holds on to the log, or the disk is full: it stays, and is complete
+                if self._lock is not None:
+                    self._connection.execute("PRAGMA journal_mode = DELETE")
+            self._connection.close()
+            self._connection = None
+        if self._lock is not None:
+            with suppress(OSError):
+                os.unlink(lock_path(self.path))
+            self._lock.close()
+            self._lock = None
+
+    # ---------------------------------------------------------------------------------------------------- writing
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        with explained(self.path, "be written"), transaction(self._db):
+            (writer,) = self._db.execute("SELECT value FROM fact WHERE name = 'writer'").fetchone()
+            if writer != self._me:
+                raise StoreError(
+                    f"{self.path} was taken over by {json.loads(writer)}; this process no longer writes to it."
+                )
+            yield self._db
+
+    def _save(self, table: str, *values: Any) -> None:
+        marks = ", ".join("?" * (len(values) + 1))
+        self._db.execute(f"INSERT OR REPLACE INTO {table} VALUES ({marks})", (*values, checksum(*values)))
+
+    def save_fact(self, name: str, text: str) -> None:
+        with self._writing():
+            self._save("fact", name, text)
+
+    def save_plan(self, number: int, first: int, theta: np.ndarray, seeds: np.ndarray, new: Round | None) -> None:
+        with self._writing():
+            if new is not None:
+                self._save("round", number, to_json(new.proposal, "proposal"), to_npz(new.arrays))
+            for start in range(0, len(theta), _ROWS_AT_ONCE):
+                rows = slice(start, start + _ROWS_AT_ONCE)
+                blobs = theta[rows].astype("<f8").tobytes(), seeds[rows].astype("<u8").tobytes()
+                self._save("plan", first + start, number, theta.shape[1], *blobs)
+
+    def save_outcomes(self, number: int, ids: np.ndarray, outcomes: Outcomes) -> None:
+        row_bytes = max(outcomes.x.nbytes // max(len(ids), 1), 1)
+        step = min(max(_PIECE // row_bytes, 1), _ROWS_AT_ONCE)
+        with self._writing() as db:
+            for start in range(0, len(ids), step):
+                self._save_batch(db, number, ids[start : start + step], outcomes[start : start + step])
+
+    def _save_batch(self, db: sqlite3.Connection, number: int, ids: np.ndarray, outcomes: Outcomes) -> None:
+        columns = ids, outcomes.status, outcomes.seconds, outcomes.worker, outcomes.error
+        db.executemany("INSERT INTO simulation VALUES (?, ?, ?, ?, ?)", zip(*(column.tolist() for column in columns)))
+        has_data, x = outcomes.has_data, b""
+        dtype, shape = None, None
+        if has_data.any():
+            data = outcomes.x if has_data.all() else outcomes.x[has_data]
+            data = np.ascontiguousarray(data, data.dtype.newbyteorder("<"))
+            dtype, shape, x = data.dtype.str, json.dumps(data.shape[1:]), data.data.cast("B")
+        head = number, ids.astype("<i8").tobytes(), has_data.tobytes(), dtype, shape
+        values = (*head, checksum(*head, *_row_contents(columns[1:])), zlib.crc32(x), x)
+        db.execute("INSERT INTO batch VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+
+    def save_result(self, number: int, result: Result) -> None:
+        texts = to_json(result.record, "record"), to_json(result.estimator, "estimator")
+        with self._writing():
+            self._save("result", number, *texts, to_npz(result.arrays))
+
+    # ---------------------------------------------------------------------------------------------------- reading
+
+    def load(self) -> Contents:
+        with explained(self.path, "be read"), transaction(self._db, "DEFERRED"):
+            facts = {name: value for name, value in self._rows("fact", "name, value") if name != "writer"}
+            rounds = self._planned()
+            for number, record, estimator, arrays in self._rows("result", "round, record, estimator, arrays"):
+                result = Result(json.loads(record), json.loads(estimator), from_npz(arrays))
+                rounds[number] = replace(rounds[number], result=result)
+            x_shape = self._fill_outcomes(list(rounds.values()))
+        return Contents(facts, rounds, x_shape)
+
+    def _rows(self, table: str, columns: str) -> Iterator[tuple[Any, ...]]:
+        """A table's rows, each checked, in the order of their keys."""
+        for *values, crc in self._db.execute(f"SELECT {columns}, crc FROM {table} ORDER BY 1"):
+            if crc != checksum(*values):
+                raise Damage(f"a row of table {table} is not what was written")
+            yield tuple(values)
+
+    def _planned(self) -> dict[int, Round]:
+        pieces: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
+        total = 0
+        for first, number, d, theta, seeds in self._rows("plan", "first, round, d, theta, seeds"):
+            piece = (
+                np.frombuffer(theta, "<f8").reshape(-1, d).astype(float),
+                np.frombuffer(seeds, "<u8").astype(np.uint64),
+            )
+            pieces.setdefault(number, []).append(piece)
+            if first != total:
+                raise Damage(f"the plan of simulations {total} to {first - 1} is missing")
+            total += len(piece[0])
+        rounds, first = {}, 0
+        for number, proposal, arrays in self._rows("round", "number, proposal, arrays"):
+            theta, seeds = (np.concatenate(parts) for parts in zip(*pieces.pop(number)))
+            ids = np.arange(first, first + len(theta))
+            rounds[number] = Round(number, ids, Outcomes.planned(theta), seeds, json.loads(proposal), from_npz(arrays))
+            first += len(theta)
+        if pieces:
+            raise Damage(f"round {min(pieces)} is missing")
+        return rounds
+
+    def _fill_outcomes(self, rounds: list[Round]) -> tuple[int, ...] | None:
+        """Set what became of each simulation, check it against its batch; the data's shape."""
+        ids, *columns = self._simulations()
+        x_shape, count = None, 0
+        query = "SELECT number, round, ids, has_data, dtype, shape, crc FROM batch ORDER BY number"
+        for expected, (number, *head, crc) in enumerate(self._db.execute(query), start=1):
+            mine = np.frombuffer(head[1], "<i8")
+            places = np.searchsorted(ids, mine)
+            found = number == expected and len(ids) > places.max(initial=-1) and np.array_equal(ids[places], mine)
+            if not found or crc != checksum(*head, *_row_contents([column[places] for column in columns])):
+                raise Damage(f"batch {expected} of simulations is not what was written")
+            x_shape = tuple(json.loads(head[-1])) if head[-1] and x_shape is None else x_shape
+            count += len(mine)
+        if count != len(ids):
+            raise Damage(f"{len(ids) - count} simulations belong to no batch")
+        for known in rounds:
+            mine = slice(*np.searchsorted(ids, [known.ids[0], known.ids[-1] + 1])) if len(known.ids) else slice(0, 0)
+            rows = ids[mine] - known.ids[:1].sum()
+            for name, column in zip(("status", "seconds", "worker", "error"), columns):
+                getattr(known.outcomes, name)[rows] = column[mine]
+        return x_shape
+
+    def _simulations(self) -> tuple[np.ndarray, ...]:
+        """Id, status, seconds, worker and error of all recorded simulations, by id."""
+        dtypes = (np.int64, np.uint8, np.float64, object, object)
+        cursor = self._db.execute("SELECT id, status, seconds, worker, error FROM simulation ORDER BY id")
+        parts: list[tuple[np.ndarray, ...]] = [tuple(np.empty(0, dtype) for dtype in dtypes)]
+        same: dict[str, str] = {}  # a worker's name is one text, not one a row
+        while chunk := cursor.fetchmany(_ROWS_AT_ONCE):
+            ids, status, seconds, worker, error = zip(*chunk)
+            columns = ids, status, seconds, [same.setdefault(name, name) for name in worker], error
+            parts.append(tuple(np.array(column, dtype) for column, dtype in zip(columns, dtypes)))
+        return tuple(np.concatenate(columns) for columns in zip(*parts))
+
+    def data(self, number: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        with explained(self.path, "be read"):
+            query = (
+                "SELECT ids, has_data, dtype, shape, x FROM batch WHERE round = ? AND shape IS NOT NULL ORDER BY number"
+            )
+            for ids, has_data, dtype, shape, x in self._db.execute(query, (number,)):
+                rows = np.frombuffer(ids, "<i8")[np.frombuffer(has_data, bool)]
+                data = np.frombuffer(x, dtype).reshape(len(rows), *json.loads(shape))
+                yield rows, data.astype(data.dtype.newbyteorder("="), copy=False)
+
+    def _check(self) -> None:
+        """Read everything once: SQLite's own structures, and the data, whose checksums `load` does not look at."""
+        with explained(self.path, "be read"), transaction(self._db, "DEFERRED"):
+            if (
+                tuple(sql for (sql,) in self._db.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL"))
+                != _SCHEMA
+            ):
+                raise Damage("its tables are not those of a run file")
+            ((verdict,),) = self._db.execute("PRAGMA quick_check(1)")
+            if verdict != "ok":
+                raise Damage(verdict)
+            for number, crc, x in self._db.execute("SELECT number, x_crc, x FROM batch"):
+                if crc != zlib.crc32(x):
+                    raise Damage(f"the data of batch {number} are not what was written")
+
+
+def _row_contents(columns: Any) -> list[bytes]:
+    status, seconds, worker, error = columns
+    texts = ["\0".join(column).encode() for column in (worker, error)]
+    return [status.astype(np.uint8).tobytes(), seconds.astype("<f8").tobytes(), *texts]

@@ -1,0 +1,260 @@
+"""What is kept of a run: its settings, its plans, every simulation, every round's result.
+
+A `Store` is the same code whether it keeps things in memory or in a run file; where is the business of its `Keeper`.
+A simulation's life: `plan` gives it an id, theta and a seed, before anything is simulated; `record` acknowledges its
+outcome. What `plan`, `record` and `finish` have returned from is kept (with a run file: on the disk), and never
+changes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from homing.errors import ArgumentError, ShapeError
+from homing.simulation.facts import differences, to_json
+from homing.simulation.keeper import Arrays, Contents, Keeper, Memory, Result, Round, StoreError
+from homing.simulation.outcomes import Outcomes, Status, filled, joined
+
+
+class Store:
+    """Everything known of a run. One writer; what a call has returned from is kept.
+
+    Args:
+        keeper: Where to keep it; see `open_store`.
+
+    Example:
+        >>> store = open_store()
+        >>> ids = store.plan(1, theta=np.zeros((3, 2)), seeds=np.arange(3))
+        >>> store.record(ids[1:], Outcomes.given(np.zeros((2, 2)), [[1.0], [2.0]]))
+        2
+        >>> store.record(ids[1:], Outcomes.given(np.zeros((2, 2)), [[1.0], [2.0]]))
+        0
+        >>> store.rounds[1].pending, store.outcomes(1).x[1:].ravel()
+        (array([0]), array([1., 2.]))
+    """
+
+    def __init__(self, keeper: Keeper):
+        self._keeper = keeper
+        self._contents, self._stale = keeper.load(), False
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the run file; it can then be opened by another process, copied and moved."""
+        self._keeper.close()
+
+    @property
+    def rounds(self) -> Mapping[int, Round]:
+        """The planned rounds by number."""
+        return self._known().rounds
+
+    @property
+    def x_shape(self) -> tuple[int, ...] | None:
+        """The shape of the run's data, or None while there are none."""
+        return self._known().x_shape
+
+    def require(self, **facts: Any) -> None:
+        """Settle what makes the run this run and no other: written the first time, compared from then on.
+
+        Args:
+            **facts: JSON or arrays by name, for example `seed=1, x_o=x_o, settings={"num_atoms": 10}`.
+
+        Raises:
+            StoreError: If a fact differs from what was settled before; the message names each difference.
+            ArgumentError: If a fact is no JSON.
+        """
+        texts = {name: to_json(value, name) for name, value in facts.items()}
+        known = self._known().facts
+        found = [line for name in texts if name in known for line in differences(name, known[name], texts[name])]
+        if found:
+            raise StoreError(
+                "This store holds another run:\n  " + "\n  ".join(found[:10]) + "\n"
+                "Open it with what it was made with, or choose a new file."
+            )
+        for name, text in texts.items():
+            if name not in known:
+                self._save_fact(name, text)
+
+    def remember(self, name: str, value: Any) -> None:
+        """Write down a fact, JSON or an array; it replaces what had this name."""
+        self._save_fact(name, to_json(value, name))
+
+    def recall(self, name: str, default: Any = None) -> Any:
+        """A fact as JSON, arrays as lists."""
+        text = self._known().facts.get(name)
+        return default if text is None else json.loads(text)
+
+    def plan(
+        self, number: int, theta: np.ndarray, seeds: np.ndarray, proposal: Any = None, arrays: Arrays | None = None
+    ) -> np.ndarray:
+        """Plan simulations: the next round, or more of the newest one.
+
+        Args:
+            number: The round, counted from 1.
+            theta: Shape (n, d).
+            seeds: Shape (n,), below 2**64.
+            proposal: What theta were drawn from, JSON; settled by a round's first plan.
+            arrays: Arrays that belong to the proposal; likewise.
+
+        Returns:
+            Shape (n,), the ids of the simulations.
+
+        Raises:
+            ShapeError: If theta and seeds do not fit each other or what was planned before.
+            ArgumentError: If the round is neither the newest nor the one after it, or is finished already.
+        """
+        theta, seeds = np.array(theta, float), np.array(seeds, np.uint64)
+        rounds = self.rounds
+        d = next((known.theta.shape[1] for known in rounds.values()), theta.shape[-1] if theta.ndim else 0)
+        if theta.ndim != 2 or seeds.shape != theta.shape[:1] or theta.shape[1] != d:
+            raise ShapeError(f"plan: expected theta (n, {d}) and seeds (n,), found {theta.shape} and {seeds.shape}.")
+        newest = max(rounds, default=0)
+        if number not in (newest, newest + 1) or number == 0:
+            raise ArgumentError(f"plan: expected round {newest + 1} or more of round {newest}, found round {number}.")
+        old = rounds.get(number)
+        if old is not None and old.result is not None:
+            raise ArgumentError(f"plan: round {number} is finished; plan round {number + 1} instead.")
+        first = sum(len(known.ids) for known in rounds.values())
+        ids = np.arange(first, first + len(theta))
+        planned = Outcomes.planned(theta)
+        new = Round(number, ids, planned, seeds, json.loads(to_json(proposal, "proposal")), dict(arrays or {}))
+        with self._changing() as contents:
+            self._keeper.save_plan(number, first, theta, seeds, new if old is None else None)
+            contents.rounds[number] = new if old is None else _extended(old, new)
+        return ids
+
+    def record(self, ids: np.ndarray, outcomes: Outcomes) -> int:
+        """Acknowledge outcomes. The first outcome of a simulation stands: to record it again does nothing.
+
+        Args:
+            ids: Shape (n,), ids that `plan` gave, in any order.
+            outcomes: Their outcomes; those still planned are passed over.
+
+        Returns:
+            How many were new.
+
+        Raises:
+            ArgumentError: If an id was never planned or its theta is another.
+            ShapeError: If ids and outcomes do not fit each other, or data have another shape than the run's.
+            StoreError: If they cannot be written; none of them are then.
+        """
+        ids = np.asarray(ids, int)
+        if ids.shape != (len(outcomes),):
+            raise ShapeError(f"record: expected one id for each of {len(outcomes)} outcomes, found shape {ids.shape}.")
+        if self.x_shape is not None and outcomes.x_shape not in (None, self.x_shape):
+            raise ShapeError(f"record: this run's data have shape {self.x_shape}, found {outcomes.x_shape}.")
+        total = sum(len(known.ids) for known in self.rounds.values())
+        if len(ids) and not (ids.min() >= 0 and ids.max() < total):
+            raise ArgumentError(
+                f"record: the ids {ids.min()} to {ids.max()} were not all planned; known are 0 to {total - 1}."
+            )
+        once = np.zeros(len(ids), bool)
+        once[np.unique(ids, return_index=True)[1]] = True
+        return sum(self._record(known, ids, outcomes, once) for known in self.rounds.values())
+
+    def _record(self, known: Round, ids: np.ndarray, outcomes: Outcomes, wanted: np.ndarray) -> int:
+        rows = ids - (known.ids[0] if len(known.ids) else 0)
+        mine = np.flatnonzero(wanted & (rows >= 0) & (rows < len(known.ids)) & (outcomes.status != Status.PLANNED))
+        mine = mine[known.outcomes.status[rows[mine]] == Status.PLANNED]
+        if not len(mine):
+            return 0
+        rows, part = rows[mine], outcomes[mine]
+        if not np.array_equal(part.theta, known.theta[rows], equal_nan=True):
+            raise ArgumentError(
+                "record: an outcome's theta is not what was planned under its id; are the ids in order?"
+            )
+        with self._changing() as contents:
+            self._keeper.save_outcomes(known.number, ids[mine], part)
+            contents.x_shape = contents.x_shape or part.x_shape
+            for name in ("status", "error", "seconds", "worker"):
+                getattr(known.outcomes, name)[rows] = getattr(part, name)
+        return len(mine)
+
+    def outcomes(self, number: int) -> Outcomes:
+        """A round's simulations in planned order, with their data; those not recorded yet are `PLANNED`.
+
+        Raises:
+            ArgumentError: If the round was never planned.
+        """
+        known = self._round(number)
+        x = filled(len(known.ids), ((ids - known.ids[0], x) for ids, x in self._keeper.data(number)))
+        if x is not None:
+            x[~known.outcomes.has_data] = np.nan  # a reader may find data that were recorded since it looked
+        return replace(known.outcomes, x=known.outcomes.x if x is None else x)
+
+    def finish(self, number: int, record: Any, estimator: Any = None, arrays: Arrays | None = None) -> None:
+        """Write down what a round gave; it replaces an earlier result of that round.
+
+        Args:
+            number: A planned round.
+            record: What a person wants to see of it, JSON.
+            estimator: What it trained, as JSON, and
+            arrays: as arrays by name.
+
+        Raises:
+            ArgumentError: If the round was never planned, or something is neither JSON nor an array of numbers.
+        """
+        self._round(number)
+        record, estimator = json.loads(to_json(record, "record")), json.loads(to_json(estimator, "estimator"))
+        result = Result(record, estimator, {name: np.array(array) for name, array in (arrays or {}).items()})
+        with self._changing() as contents:
+            self._keeper.save_result(number, result)
+            contents.rounds[number] = replace(contents.rounds[number], result=result)
+
+    def _round(self, number: int) -> Round:
+        if number not in self.rounds:
+            raise ArgumentError(f"Round {number} was never planned; planned are {sorted(self.rounds)}.")
+        return self.rounds[number]
+
+    def _save_fact(self, name: str, text: str) -> None:
+        with self._changing() as contents:
+            self._keeper.save_fact(name, text)
+            contents.facts[name] = text
+
+    def _known(self) -> Contents:
+        if self._stale:
+            self._contents, self._stale = self._keeper.load(), False
+        return self._contents
+
+    @contextmanager
+    def _changing(self) -> Iterator[Contents]:
+        """Keep what is known in step with what is kept: after a failure or an interruption it is loaded again."""
+        contents = self._known()
+        self._stale = True
+        yield contents
+        self._stale = False
+
+
+def open_store(path: str | Path | None = None) -> Store:
+    """The store of a run, new or continued.
+
+    Args:
+        path: A run file, made if it is not there; None keeps the run in memory. Keep it on a local disk: network file
+            systems do not lock reliably.
+
+    Raises:
+        StoreError: If the file is no run file, damaged, of a newer format, being written by another process, or cannot
+            be written.
+    """
+    if path is None:
+        return Store(Memory())
+    from homing.simulation.runfile import RunFile
+
+    return Store(RunFile(Path(path), write=True))
+
+
+def _extended(old: Round, new: Round) -> Round:
+    outcomes = joined(old.outcomes, new.outcomes)
+    ids, seeds = np.concatenate([old.ids, new.ids]), np.concatenate([old.seeds, new.seeds])
+    return replace(old, ids=ids, seeds=seeds, outcomes=outcomes)

@@ -1,0 +1,172 @@
+"""What a worker does: some rows of a run, one call a row or one call a batch.
+
+This module and what it imports are all of the package that a worker process loads.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import time
+import traceback
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from homing.simulation.deadline import TimedOut, call_within
+from homing.simulation.generators import GlobalGenerators
+from homing.simulation.outcomes import Outcomes, Status, statuses, wrong_shape
+from homing.simulation.simulator import Simulator
+
+_HERE = str(Path(__file__).parent.parent) + os.sep
+_LONGEST_ERROR = 4000  # characters of an error's text that are kept
+
+
+@dataclass(frozen=True)
+class Task:
+    """Rows to simulate in one go.
+
+    Attributes:
+        rows: Shape (n,): their numbers in the plan.
+        theta: Shape (n, d).
+        seeds: Shape (n,).
+        batch_size: Rows a call of a batched simulator; a batch begins at each row number that is a multiple of it.
+        x_shape: The data's shape, if known.
+        timeout: Seconds a call may take, or None.
+        deaths: Workers that died over exactly these rows.
+    """
+
+    rows: np.ndarray
+    theta: np.ndarray
+    seeds: np.ndarray
+    batch_size: int = 1
+    x_shape: tuple[int, ...] | None = None
+    timeout: float | None = None
+    deaths: int = 0
+
+    def part(self, start: int, stop: int) -> Task:
+        """The task's rows from `start` to before `stop`."""
+        rows = slice(start, stop)
+        return replace(self, rows=self.rows[rows], theta=self.theta[rows], seeds=self.seeds[rows])
+
+    def batches(self) -> list[tuple[int, int]]:
+        """Where each batch begins and ends within the task."""
+        cuts = np.flatnonzero(np.diff(self.rows // self.batch_size)) + 1
+        edges = [0, *cuts.tolist(), len(self.rows)]
+        return list(pairwise(edges))
+
+
+def worker_name() -> str:
+    """Host and process, for the record."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def run_task(simulator: Simulator, task: Task) -> Outcomes:
+    """The outcomes of the task's rows; whatever a simulation does short of killing the process is in them."""
+    simulator.kind.give(task.theta[:0])  # imports the kind's library before anything is seeded
+    with GlobalGenerators() if simulator.randomness is None else nullcontext() as generators:
+        rows = _Rows(simulator, task, generators)
+        for start, stop in task.batches():
+            if not (simulator.batched and stop - start > 1 and rows.ran_batch(start, stop)):
+                for row in range(start, stop):  # a batch that failed is taken apart to find the row that spoils it
+                    rows.run_row(row)
+    return rows.outcomes
+
+
+class _Rows:
+    """The task's outcomes while they come in."""
+
+    def __init__(self, simulator: Simulator, task: Task, generators: GlobalGenerators | None):
+        self.simulator, self.task, self.generators = simulator, task, generators
+        self.x_shape, self.outcomes = task.x_shape, Outcomes.planned(task.theta)
+        self.outcomes.worker[:] = worker_name()
+
+    def call(self, theta: np.ndarray, first: int) -> np.ndarray:
+        seed = int(self.task.seeds[first])
+        if self.generators is not None:
+            self.generators.seed(seed)
+        x = call_within(self.task.timeout, lambda: self.simulator(theta, seed))
+        if self.generators is not None and self.generators.gained_torch():  # the call imported it, and drew unseeded
+            return self.call(theta, first)
+        return x
+
+    def ran_batch(self, start: int, stop: int) -> bool:
+        """Simulate a batch in one call; False if that did not give one row for each."""
+        begin = time.perf_counter()
+        try:
+            x = self.call(self.task.theta[start:stop], start)
+        except (Exception, SystemExit, TimedOut):
+            return False
+        if x.shape[:1] != (stop - start,) or x.size == 0:
+            return False
+        if not self.has_room(x.shape[1:], x.dtype):
+            return False
+        self.outcomes.x[start:stop] = x
+        self.outcomes.status[start:stop] = statuses(x)
+        self.outcomes.seconds[start:stop] = (time.perf_counter() - begin) / (stop - start)
+        return True
+
+    def run_row(self, row: int) -> None:
+        """Simulate one row in a call of its own; a batched simulator gets a batch of one."""
+        batched = self.simulator.batched
+        begin = time.perf_counter()
+        try:
+            x = self.call(self.task.theta[row : row + 1] if batched else self.task.theta[row], row)
+            if batched and x.shape[:1] != (1,):
+                raise _Rejected(f"the simulator returned shape {x.shape} for a batch of 1 theta; expected (1, ...)")
+            x = x[0] if batched else x
+            if x.size == 0:
+                raise _Rejected(f"the simulator returned no data: an array of shape {x.shape}")
+            if not self.has_room(x.shape, x.dtype):
+                raise _Rejected(wrong_shape(self.x_shape or (), x.shape))
+            self.outcomes.x[row] = x
+            self.outcomes.status[row] = Status.OK if np.isfinite(x).all() else Status.INVALID
+        except TimedOut:
+            self.outcomes.status[row] = Status.TIMED_OUT
+            self.outcomes.error[row] = timed_out(self.task.timeout)
+        except subprocess.TimeoutExpired as error:  # a program that the simulator runs under a limit of its own
+            self.outcomes.status[row] = Status.TIMED_OUT
+            self.outcomes.error[row] = str(error)
+        except (Exception, SystemExit) as error:
+            self.outcomes.status[row] = Status.FAILED
+            self.outcomes.error[row] = error_text(error)
+        self.outcomes.seconds[row] = time.perf_counter() - begin
+
+    def has_room(self, shape: tuple[int, ...], dtype: np.dtype) -> bool:
+        """Whether data of this shape can be kept; the first data make the room, a higher precision widens it."""
+        old = self.outcomes
+        if self.x_shape not in (None, shape):
+            return False
+        if old.x_shape is None:
+            x = np.full((len(old), *shape), np.nan, dtype)
+        elif old.x.dtype != dtype and np.result_type(old.x, dtype) != old.x.dtype:
+            x = old.x.astype(np.result_type(old.x, dtype))
+        else:
+            return True
+        self.x_shape = shape
+        self.outcomes = Outcomes(old.theta, x, old.status, old.error, old.seconds, old.worker)
+        return True
+
+
+class _Rejected(Exception):
+    """An output that cannot be kept; its message is the row's error."""
+
+
+def timed_out(timeout: float | None) -> str:
+    """The error text of a row whose time was up."""
+    return f"the simulation had not returned after timeout={timeout} seconds"
+
+
+def error_text(error: BaseException) -> str:
+    """The last lines of the simulator's own traceback, without the frames of this package."""
+    if isinstance(error, _Rejected):
+        return str(error)
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_HERE):
+        trace = trace.tb_next
+    lines = traceback.format_exception(type(error), error, trace) if trace else traceback.format_exception_only(error)
+    return "".join(lines).strip()[-_LONGEST_ERROR:]

@@ -1,0 +1,287 @@
+"""One compiled fit for every estimator: epochs, batches, early stopping and the best weights inside one program.
+
+The program trains one member; an ensemble is the same program vmapped. Data are padded to a few sizes and the loops run over
+the rows that are there, so growing rounds share a program and padding costs nothing. Every row is used: an epoch's batches are as
+equal as they can be instead of leaving a remainder out, and the whole validation set is scored each epoch. The program advances
+by some epochs and returns to Python, so that a bar can move and a keyboard interrupt is heard; the result does not depend on how often.
+
+Source of the optimizer: Kingma, Ba, *Adam: A Method for Stochastic Optimization*, 2015, https://arxiv.org/abs/1412.6980.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import Array
+from paramax import NonTrainable, unwrap
+
+from homing.estimators import ConditionalDensity, Gaussians
+from homing.programs import Program
+from homing.training.losses import Loss, Rows
+
+_MAX_STRETCH = 64  # epochs between two returns to Python at most
+_STRETCH_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """How to train.
+
+    Attributes:
+        batch_size: Rows in a mini-batch at most.
+        learning_rate: Adam's step size.
+        stop_after_epochs: Stop when the validation loss has not improved for so many epochs.
+        max_num_epochs: Train at most so many epochs.
+        clip_max_norm: Gradients are scaled down to this norm; infinity for not at all.
+    """
+
+    batch_size: int = 100
+    learning_rate: float = 1e-3
+    stop_after_epochs: int = 20
+    max_num_epochs: int = 2**31 - 1
+    clip_max_norm: float = 5.0
+
+
+@dataclass(frozen=True)
+class FitInfo:
+    """What a fit did, one entry a member.
+
+    Attributes:
+        epochs: (M,) int, epochs trained.
+        converged: (M,) bool, stopped by the validation loss and not by `max_num_epochs`.
+        validation_loss: (M,), the best; its weights are the ones returned.
+        history: (M, epochs), the validation loss after each epoch, NaN after a member's last.
+        seconds: Wall time, compilation included.
+    """
+
+    epochs: np.ndarray
+    converged: np.ndarray
+    validation_loss: np.ndarray
+    history: np.ndarray
+    seconds: float
+
+
+class _Split(NamedTuple):
+    """A member's rows, as indices padded at the end, and how many there are."""
+
+    train: Any
+    validation: Any
+    num_train: Any
+    num_validation: Any
+
+
+class _State(NamedTuple):
+    """What training one member carries from epoch to epoch."""
+
+    params: Any
+    optimizer: Any
+    best: Any
+    best_loss: Array
+    best_epoch: Array
+    epoch: Array
+    key: Array
+
+
+class _Settings(NamedTuple):
+    """The options that do not change the program, as arrays."""
+
+    learning_rate: Any
+    clip_max_norm: Any
+    patience: Any
+    last_epoch: Any  # of this stretch
+    num_batches: Any  # of an epoch's training
+    num_chunks: Any  # of a validation pass
+
+
+def _is_trainable(model: Any) -> tuple[Any, Any]:
+    return eqx.partition(model, eqx.is_inexact_array, is_leaf=lambda leaf: isinstance(leaf, NonTrainable))
+
+
+def _optimizer(settings: _Settings) -> optax.GradientTransformation:
+    return optax.chain(optax.clip_by_global_norm(settings.clip_max_norm), optax.adam(settings.learning_rate))
+
+
+def _start_member(model: Any, seed: Any, settings: _Settings) -> _State:
+    params, _ = _is_trainable(model)
+    key = jax.random.key_data(jax.random.key(seed))
+    zero = jnp.zeros((), jnp.int32)
+    return _State(params, _optimizer(settings).init(params), params, jnp.array(jnp.inf), zero, zero, key)
+
+
+def _advance_member(
+    state: _State,
+    model: Any,
+    split: _Split,
+    rows: Rows,
+    proposals: Gaussians | None,
+    settings: _Settings,
+    loss: Loss,
+    batch_size: int,
+) -> tuple[_State, Array]:
+    """Train one member until its patience or the stretch ends; returns the state and the stretch's validation losses."""
+    _, rest = _is_trainable(model)
+    optimizer = _optimizer(settings)
+    slots = jnp.arange(batch_size)
+
+    def batch_loss(params: Any, order: Array, start: Array, count: Array, num: Array) -> Array:
+        """Summed loss of `count` rows of `order` from `start` on; the batch's other slots hold further rows, for atoms."""
+        which = order[(start + slots) % num]
+        batch = jax.tree.map(lambda leaf: leaf[which], rows)
+        density = unwrap(eqx.combine(params, rest))
+        values = loss(density, batch, jnp.minimum(num, batch_size), proposals)
+        return jnp.where(slots < count, values, 0.0).sum()
+
+    def train_batch(b: Array, carry: tuple[Any, Any, Array]) -> tuple[Any, Any, Array]:
+        params, opt_state, order = carry
+        start = b * split.num_train // settings.num_batches
+        count = (b + 1) * split.num_train // settings.num_batches - start
+        grads = jax.grad(lambda p: batch_loss(p, order, start, count, split.num_train) / count)(params)
+        finite = jnp.isfinite(optax.global_norm(grads))
+        updates, new_state = optimizer.update(grads, opt_state, params)
+        new = optax.apply_updates(params, updates), new_state
+        return *jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, (params, opt_state)), order
+
+    def validate(params: Any) -> Array:
+        def add(b: Array, total: Array) -> Array:
+            start = b * batch_size
+            count = jnp.clip(split.num_validation - start, 0, batch_size)
+            return total + batch_loss(params, split.validation, start, count, split.num_validation)
+
+        return jax.lax.fori_loop(0, settings.num_chunks, add, jnp.zeros(())) / split.num_validation
+
+    def epoch(carry: tuple[_State, Array, Array]) -> tuple[_State, Array, Array]:
+        s, history, slot = carry
+        key, shuffle = jax.random.split(jax.random.wrap_key_data(s.key))
+        place = jax.random.uniform(shuffle, split.train.shape)
+        order = split.train[jnp.argsort(jnp.where(jnp.arange(place.size) < split.num_train, place, 2.0))]
+        params, opt_state, _ = jax.lax.fori_loop(0, settings.num_batches, train_batch, (s.params, s.optimizer, order))
+        value = validate(params)
+        better = value < s.best_loss
+        best = jax.tree.map(lambda a, b: jnp.where(better, a, b), params, s.best)
+        now = s.epoch + 1
+        new = _State(
+            params, opt_state, best, jnp.where(better, value, s.best_loss), jnp.where(better, now, s.best_epoch), now,
+            jax.random.key_data(key),
+        )  # fmt: skip
+        return new, history.at[slot].set(value), slot + 1
+
+    def unfinished(carry: tuple[_State, Array, Array]) -> Array:
+        s = carry[0]
+        return (s.epoch < settings.last_epoch) & (s.epoch - s.best_epoch < settings.patience)
+
+    start = state, jnp.full(_MAX_STRETCH, jnp.nan), jnp.zeros((), jnp.int32)
+    state, history, _ = jax.lax.while_loop(unfinished, epoch, start)
+    return state, history
+
+
+@Program
+def _start(models: Any, seeds: Any, settings: _Settings) -> _State:
+    return eqx.filter_vmap(lambda model, seed: _start_member(model, seed, settings))(models, seeds)
+
+
+@Program
+def _advance(state, models, splits, rows, proposals, settings, loss, batch_size):  # type: ignore[no-untyped-def]
+    def member(state, model, split):  # type: ignore[no-untyped-def]
+        return _advance_member(state, model, split, rows, proposals, settings, loss, batch_size)
+
+    return eqx.filter_vmap(member)(state, models, splits)
+
+
+def bucket(num_rows: int) -> int:
+    """The padded size for so many rows: 1024 times a power of four, so that growing rounds share programs."""
+    size = 1024
+    while size < num_rows:
+        size *= 4
+    return size
+
+
+def _pad(array: np.ndarray, size: int, axis: int = 0) -> np.ndarray:
+    return np.pad(array, [(0, size - array.shape[axis] if a == axis else 0) for a in range(array.ndim)])
+
+
+def _splits(is_validation: np.ndarray, size: int, rng: np.random.Generator) -> _Split:
+    """Each member's indices; validation rows in a fixed random order, since neighbours are one another's atoms."""
+    train = [np.flatnonzero(~row) for row in is_validation]
+    validation = [rng.permutation(np.flatnonzero(row)) for row in is_validation]
+    stacked = [np.stack([_pad(part.astype(np.int32), size) for part in parts]) for parts in (train, validation)]
+    counts = [np.array([len(part) for part in parts], np.int32) for parts in (train, validation)]
+    return _Split(*stacked, *counts)
+
+
+def stack(models: Sequence[Any]) -> Any:
+    """Models of one structure as one, with a leading axis on every array."""
+    arrays, statics = zip(*(eqx.partition(model, eqx.is_array) for model in models))
+    return eqx.combine(jax.tree.map(lambda *leaves: np.stack(leaves), *arrays), statics[0])
+
+
+def fit(
+    members: Sequence[ConditionalDensity],
+    rows: Rows,
+    is_validation: np.ndarray,
+    loss: Loss,
+    options: FitOptions,
+    seed: int,
+    proposals: Gaussians | None = None,
+    on_epochs: Callable[[int], None] | None = None,
+) -> tuple[list[ConditionalDensity], FitInfo]:
+    """Train the members of an ensemble, each on its own split of the same rows.
+
+    Args:
+        members: Densities of one structure, M of them.
+        rows: NumPy arrays with n rows.
+        is_validation: Shape (M, n), bool: each member's held-out rows; at least one of each role.
+        loss: The loss of one mini-batch.
+        options: Step size, patience and the like.
+        seed: Below 2**32; decides the order of the rows.
+        proposals: For the non-atomic loss, the mixture of each source.
+        on_epochs: Called with the number of epochs trained so far, whenever the program returns.
+
+    Returns:
+        The members with their best weights, and what happened.
+    """
+    began = time.perf_counter()
+    n = len(rows.z)
+    splits = _splits(is_validation, bucket(n), np.random.default_rng(seed))
+    padded = jax.tree.map(lambda leaf: _pad(np.asarray(leaf), bucket(n)), rows)
+    batch = options.batch_size
+    settings = _Settings(
+        learning_rate=np.float32(options.learning_rate),
+        clip_max_norm=np.float32(options.clip_max_norm),
+        patience=np.int32(min(options.stop_after_epochs, 2**31 - 1)),
+        last_epoch=np.int32(0),
+        num_batches=np.int32(-(-splits.num_train.max() // batch)),
+        num_chunks=np.int32(-(-splits.num_validation.max() // batch)),
+    )
+    models = stack(members)
+    seeds = np.random.SeedSequence(seed).generate_state(len(members))
+    state = _start(models, seeds, settings)
+    history, stretch, done = [], 1, 0
+    while True:
+        last = min(done + stretch, options.max_num_epochs)
+        tick = time.perf_counter()
+        state, losses = _advance(state, models, splits, padded, proposals, settings._replace(last_epoch=np.int32(last)), loss, batch)
+        epoch = np.asarray(state.epoch)
+        history.append(np.asarray(losses)[:, : last - done])
+        if time.perf_counter() - tick < _STRETCH_SECONDS:
+            stretch = min(2 * stretch, _MAX_STRETCH)
+        done = last
+        if on_epochs is not None:
+            on_epochs(int(epoch.max()))
+        converged = epoch - np.asarray(state.best_epoch) >= settings.patience
+        if done >= options.max_num_epochs or converged.all():
+            break
+    arrays = jax.tree.map(np.asarray, state.best)
+    trained = [
+        eqx.combine(jax.tree.map(lambda leaf: jax.device_put(leaf[m]), arrays), _is_trainable(members[m])[1])
+        for m in range(len(members))
+    ]
+    info = FitInfo(epoch, converged, np.asarray(state.best_loss), np.concatenate(history, axis=1), time.perf_counter() - began)
+    return trained, info

@@ -1,0 +1,129 @@
+r"""Losses of neural posterior estimation, each for one mini-batch, as values that compare equal when they are the same loss.
+
+Notation: prior p, proposal p̃, estimator q; rows (z_i, x_i) with z_i ~ p̃ and x_i from the simulator; z is theta in the space where the prior is a
+standard normal, or close to it.
+
+Maximum likelihood: \(-\log q(z_i \mid x_i)\). Its optimum is the posterior when z ~ p; and, for rows drawn from the
+prior cut to a region, the posterior within that region.
+
+Atomic (SNPE-C, APT): with atoms \(z_{i0} = z_i\) and \(z_{ik}\) the parameters of K - 1 other rows of the batch,
+\(-\log \frac{q(z_{i0} \mid x_i) / p(z_{i0})}{\sum_k q(z_{ik} \mid x_i) / p(z_{ik})}\). Its optimum is the posterior under any proposal, on the proposal's support, up to a factor
+that depends on x alone: mass where no atoms lie costs nothing, which is why the share of the posterior's mass at the
+prior's bounds is measured each round.
+
+Non-atomic (SNPE-C, for mixtures of Gaussians): the proposal posterior \(\tilde q(z \mid x) \propto q(z \mid x)\, \tilde p(z) / p(z)\) in closed form. With p = N(0, I), and
+components \((w_k, m_k, \Lambda_k)\) of q and \((v_l, n_l, M_l)\) of p̃, \(Z = \sum_{kl} w_k v_l Z_{kl}\),
+\(\log Z_{kl} = \tfrac12 [\log|\Lambda_k| + \log|M_l| - \log|P_{kl}| - m_k^\top \Lambda_k m_k - n_l^\top M_l n_l + h_{kl}^\top P_{kl}^{-1} h_{kl}]\), with
+\(P_{kl} = \Lambda_k + M_l - I\), \(h_{kl} = \Lambda_k m_k + M_l n_l\). Each row is corrected for the proposal it came from, so the rows of all rounds are used.
+
+Source: Greenberg, Nonnenmacher, Macke, *Automatic Posterior Transformation for Likelihood-Free Inference*, 2019,
+https://arxiv.org/abs/1905.07488, equations 2 to 4 and appendix A.1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.scipy.special import logsumexp
+
+from homing.estimators import ConditionalDensity, Gaussians
+
+
+class Rows(NamedTuple):
+    """Simulations as the losses see them; every leaf has the rows as its leading axis.
+
+    Attributes:
+        z: (n, d).
+        x: (n, *x_shape), standardised.
+        log_prior: (n,), the prior's log density at z, in the space of z.
+        weight: (n,), what the row counts for in a maximum-likelihood loss.
+        source: (n,) int, index of the row's proposal; 0 is the prior.
+    """
+
+    z: Array
+    x: Array
+    log_prior: Array
+    weight: Array
+    source: Array
+
+
+class Loss(Protocol):
+    """A loss: (density, batch, number of distinct rows at the batch's start, proposals) to one value a row, shape (B,)."""
+
+    def __call__(self, density: ConditionalDensity, batch: Rows, num_rows: Array, proposals: Gaussians | None) -> Array: ...
+
+
+def _negative_log_prob(density: ConditionalDensity, batch: Rows) -> Array:
+    return -jax.vmap(lambda z, x: density.log_prob(z, density.context(x)))(batch.z, batch.x)
+
+
+@dataclass(frozen=True)
+class MaximumLikelihood:
+    """Minus the log density of each row's own theta, times its weight."""
+
+    def __call__(self, density: ConditionalDensity, batch: Rows, num_rows: Array, proposals: Gaussians | None) -> Array:
+        return batch.weight * _negative_log_prob(density, batch)
+
+
+@dataclass(frozen=True)
+class Atomic:
+    """SNPE-C's atomic loss; with `combined`, plus maximum likelihood on the rows that came from the prior.
+
+    The other atoms of row i are rows i + 1, ..., i + K - 1 of the batch, counted round its end: batches are in random order, so this
+    is a uniform choice without replacement.
+    """
+
+    num_atoms: int = 10
+    combined: bool = False
+
+    def __call__(self, density: ConditionalDensity, batch: Rows, num_rows: Array, proposals: Gaussians | None) -> Array:
+        atoms = jnp.arange(self.num_atoms)
+        which = (jnp.arange(len(batch.z))[:, None] + atoms) % num_rows
+
+        def row(x: Array, own: Array) -> tuple[Array, Array]:
+            context = density.context(x)
+            log_q = jax.vmap(lambda z: density.log_prob(z, context))(batch.z[own])
+            ratio = jnp.where(atoms < num_rows, log_q - batch.log_prior[own], -jnp.inf)
+            return logsumexp(ratio) - ratio[0], -log_q[0]
+
+        contrast, negative_log_q = jax.vmap(row)(batch.x, which)
+        if self.combined:
+            contrast = contrast + jnp.where(batch.source == 0, negative_log_q, 0.0)
+        return contrast
+
+
+@dataclass(frozen=True)
+class NonAtomic:
+    """SNPE-C's exact loss for a mixture density network; `proposals` holds the mixture of each source, source 0 being N(0, I)."""
+
+    def __call__(self, density: ConditionalDensity, batch: Rows, num_rows: Array, proposals: Gaussians | None) -> Array:
+        assert proposals is not None
+
+        def row(z: Array, x: Array, source: Array) -> Array:
+            context = density.context(x)
+            proposal = Gaussians(*(leaf[source] for leaf in proposals))
+            return log_overlap(density.components(context), proposal) - density.log_prob(z, context)
+
+        return jax.vmap(row)(batch.z, batch.x, batch.source)
+
+
+def log_overlap(q: Gaussians, proposal: Gaussians) -> Array:
+    r"""\(\log \int q(z)\, \tilde p(z) / N(z; 0, I)\, dz\) for two mixtures whose precisions are all at least I."""
+
+    def precision_form(mixture: Gaussians) -> tuple[Array, Array, Array]:
+        shift = jnp.einsum("kij,kj->ki", mixture.precisions, mixture.means)
+        log_det = jnp.linalg.slogdet(mixture.precisions)[1]
+        return shift, log_det, mixture.log_weights + 0.5 * (log_det - (shift * mixture.means).sum(-1))
+
+    shift_q, _, constant_q = precision_form(q)
+    shift_p, _, constant_p = precision_form(proposal)
+    joint = q.precisions[:, None] + proposal.precisions[None] - jnp.eye(q.means.shape[-1])
+    cholesky = jnp.linalg.cholesky(joint)
+    shift = (shift_q[:, None] + shift_p[None])[..., None]
+    whitened = jax.lax.linalg.triangular_solve(cholesky, shift, left_side=True, lower=True)[..., 0]
+    log_det = jnp.log(jnp.diagonal(cholesky, axis1=-2, axis2=-1)).sum(-1)
+    return logsumexp(constant_q[:, None] + constant_p[None] - log_det + 0.5 * (whitened**2).sum(-1))

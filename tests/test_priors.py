@@ -1,0 +1,491 @@
+"""Laws that every prior keeps, over one table of the kinds a user may bring."""
+
+import pickle
+import random
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as npd
+import pytest
+import scipy.stats as st
+import torch
+import torch.distributions as td
+from scipy.integrate import trapezoid
+from scipy.special import ndtr
+
+from homing.priors import BoxUniform, as_prior, same_distribution
+from homing.priors.prior import normal_log_density
+
+MEAN, COV = [0.5, -1.0], [[2.0, 0.9], [0.9, 0.5]]
+
+
+class Reference:
+    """A user's object: a gamma and a shifted, bounded triangle, drawn from NumPy's global generator."""
+
+    parts = (st.gamma(2.0), st.triang(0.4, loc=-3.0, scale=5.0))
+
+    def sample(self, size):
+        return np.stack([part.rvs(size=size) for part in self.parts], axis=-1)
+
+    def log_prob(self, theta):
+        return sum(part.logpdf(theta[..., i]) for i, part in enumerate(self.parts))
+
+
+class WithGenerator(Reference):
+    """The same with a generator of its own, and bounds it declares."""
+
+    low, high = [0.0, -3.0], [np.inf, 2.0]
+
+    def sample(self, num, rng):
+        return np.stack([part.rvs(size=num, random_state=rng) for part in self.parts], axis=-1)
+
+
+class TorchStyle:
+    """A user's prior on torch tensors: minus a log-normal, so bounded above only."""
+
+    base = td.LogNormal(torch.zeros(2), torch.tensor([0.5, 1.0]))
+
+    def sample(self, sample_shape):
+        return -self.base.sample(sample_shape)
+
+    def log_prob(self, theta):
+        return self.base.log_prob(-theta).sum(-1)
+
+
+class Stacked:
+    """Torch distributions side by side, validation off: wrong outside the support, which it declares."""
+
+    parts = td.Exponential(1.0, validate_args=False), td.Uniform(0.0, 0.7)
+    support = td.constraints.stack([part.support for part in parts], dim=-1)
+
+    def sample(self, sample_shape):
+        return torch.stack([part.sample(sample_shape) for part in self.parts], dim=-1)
+
+    def log_prob(self, theta):
+        return sum(part.log_prob(theta[..., i]) for i, part in enumerate(self.parts))
+
+
+class JaxStyle:
+    """A user's prior in pure JAX, uniform on [-1, 3]."""
+
+    def sample(self, key, sample_shape):
+        return jax.random.uniform(key, (*sample_shape, 1), minval=-1.0, maxval=3.0)
+
+    def log_prob(self, theta):
+        return jnp.where((theta >= -1.0) & (theta <= 3.0), -jnp.log(4.0), -jnp.inf)[..., 0]
+
+
+class Poles:
+    """A beta in float32, infinite at both bounds, some of whose draws round to them."""
+
+    def sample(self, size, rng):
+        return rng.beta(0.5, 0.4, size=(size, 1)).astype(np.float32)
+
+    def log_prob(self, theta):
+        with np.errstate(divide="ignore"):
+            return st.beta.logpdf(theta[:, 0], 0.5, 0.4).astype(np.float32)
+
+
+class ByProbability:
+    """A normal whose log_prob underflows far out, as one computed from probabilities does: still unbounded."""
+
+    def sample(self, n):
+        return np.random.normal(size=(n, 2))  # noqa: NPY002 - as users do
+
+    def log_prob(self, theta):
+        return np.log(np.prod(st.norm.pdf(theta), axis=-1))
+
+
+EXACT = {  # whose z is exactly a standard normal
+    "box, numpy": lambda: BoxUniform([-2.0, 1000.0, 0.0], [2.0, 1001.0, 1e-3]),
+    "box, torch": lambda: BoxUniform(low=-2 * torch.ones(3), high=torch.tensor([0.1, 0.3, 0.7])),
+    "box, jax": lambda: BoxUniform(jnp.zeros(2), jnp.array([1.0, 1e6])),
+    "torch uniform": lambda: td.Uniform(torch.tensor([0.1, -0.3]), torch.tensor([0.3, 0.7])),
+    "torch normal": lambda: td.Normal(0.3, 2.0),
+    "torch independent normal": lambda: td.Independent(td.Normal(torch.zeros(3), torch.tensor([0.1, 1.0, 9.0])), 1),
+    "torch float64 log-normal": lambda: td.LogNormal(torch.zeros(2, dtype=torch.float64), 0.7),
+    "torch gamma": lambda: td.Gamma(torch.tensor([0.5, 3.0]), torch.tensor([2.0, 0.1])),
+    "torch beta": lambda: td.Beta(torch.tensor([2.0, 0.5]), torch.tensor([3.0, 0.5])),
+    "torch exponential": lambda: td.Exponential(torch.tensor([0.3])),
+    "torch half normal": lambda: td.HalfNormal(torch.tensor([2.0])),
+    "torch half Cauchy": lambda: td.HalfCauchy(2.0),
+    "torch Student": lambda: td.StudentT(3.0, 1.0, torch.tensor([2.0, 0.1])),
+    "torch Cauchy": lambda: td.Cauchy(1.0, 0.5),
+    "torch Laplace": lambda: td.Laplace(1.0, 0.5),
+    "torch Gumbel": lambda: td.Gumbel(1.0, 0.5),
+    "torch Weibull": lambda: td.Weibull(2.0, 1.5),
+    "torch Pareto": lambda: td.Pareto(1.5, 3.0),
+    "torch inverse gamma": lambda: td.InverseGamma(3.0, 2.0),
+    "torch F": lambda: td.FisherSnedecor(4.0, 6.0),
+    "torch chi2": lambda: td.Chi2(3.0),
+    "torch multivariate normal": lambda: td.MultivariateNormal(torch.tensor(MEAN), torch.tensor(COV)),
+    "torch low rank": lambda: td.LowRankMultivariateNormal(torch.ones(3), torch.ones(3, 1), torch.ones(3)),
+    "numpyro expanded": lambda: npd.Normal(1.0, 2.0).expand([3]).to_event(1),
+    "numpyro beta": lambda: npd.Beta(2.0, jnp.array([1.0, 4.0])),
+    "numpyro logistic": lambda: npd.Logistic(2.0, 3.0),
+    "numpyro log-uniform": lambda: npd.LogUniform(0.01, 10.0),
+    "numpyro truncated normal": lambda: npd.TruncatedNormal(0.3, 1.5, low=-0.1, high=0.7),
+    "numpyro left truncated": lambda: npd.TruncatedNormal(0.3, jnp.ones(2), low=-0.1),
+    "numpyro multivariate normal": lambda: npd.MultivariateNormal(jnp.array(MEAN), jnp.array(COV)),
+    "scipy uniform": lambda: st.uniform(-0.1, 0.3),
+    "scipy norm": lambda: st.norm([0.0, 2.0], scale=[1.0, 3.0]),
+    "scipy lognorm": lambda: st.lognorm(0.5, scale=3.0),
+    "scipy shifted lognorm": lambda: st.lognorm(0.5, 2.0, 3.0),
+    "scipy halfnorm": lambda: st.halfnorm(0.0, 3.0),
+    "scipy gamma": lambda: st.gamma([1.0, 2.0, 0.7], scale=3.0),
+    "scipy truncnorm": lambda: st.truncnorm(-1.0, 3.0),
+    "scipy multivariate normal": lambda: st.multivariate_normal(MEAN, COV),
+    "list": lambda: [
+        td.Uniform(0.1, 0.3), st.gamma(2.0), td.MultivariateNormal(torch.tensor(MEAN), torch.tensor(COV)),
+        BoxUniform([0.0], [2.0]),
+    ],
+}  # fmt: skip
+ROUGH = {  # whitened
+    "torch correlated log-normal": lambda: td.TransformedDistribution(
+        td.MultivariateNormal(torch.tensor(MEAN), torch.tensor(COV)), td.ExpTransform()
+    ),
+    "torch Kumaraswamy": lambda: td.Kumaraswamy(torch.tensor([2.0, 0.7]), torch.tensor([3.0, 2.0])),
+    "torch shifted uniform": lambda: td.TransformedDistribution(td.Uniform(0.0, 1.0), td.AffineTransform(2.0, 3.0)),
+    "torch mixture": lambda: td.MixtureSameFamily(
+        td.Categorical(torch.ones(2)), td.Gamma(torch.tensor([2.0, 9.0]), torch.ones(2))
+    ),
+    "torch von Mises": lambda: td.VonMises(torch.tensor([1.0]), torch.tensor([2.0])),
+    "numpyro shifted uniform": lambda: npd.TransformedDistribution(
+        npd.Uniform(0.0, 1.0), npd.transforms.AffineTransform(2.0, 3.0)
+    ),
+    "numpyro Kumaraswamy": lambda: npd.Kumaraswamy(jnp.array([2.0, 3.0]), 2.0).to_event(1),
+    "scipy multivariate t": lambda: st.multivariate_t(MEAN, COV, df=3),
+    "object": Reference,
+    "object with generator": WithGenerator,
+    "object, torch": TorchStyle,
+    "object with support": Stacked,
+    "object, jax": JaxStyle,
+    "object with poles": Poles,
+    "object by probability": ByProbability,
+    "list with object": lambda: [Reference(), td.Normal(0.0, 1.0)],
+}
+TABLE = EXACT | ROUGH
+_MADE = {}
+
+
+@pytest.fixture(params=TABLE)
+def name(request):
+    return request.param
+
+
+def made(name):
+    """The user's object and its prior, made once."""
+    if name not in _MADE:
+        original = TABLE[name]()
+        _MADE[name] = original, as_prior(original)
+    return _MADE[name]
+
+
+def draws(prior, num=1000):
+    return prior.sample(np.random.default_rng(0), num)
+
+
+def library_log_prob(original, prior, theta):
+    """What the user's own library says, in its own arrays."""
+    if hasattr(original, "logpdf"):
+        values = original.logpdf(theta)
+        return values.sum(1) if hasattr(original, "ppf") and np.ndim(values) == 2 else np.reshape(values, -1)
+    given = prior.kind.give(theta)
+    if getattr(original, "batch_shape", None) == () and original.event_shape == ():
+        given = given[:, 0]
+    log_prob = jax.jit(original.log_prob) if isinstance(original, npd.Distribution) else original.log_prob
+    values = np.asarray(log_prob(given))
+    return values if values.ndim == 1 else values.sum(1)
+
+
+def test_theta_to_z_and_back(name):
+    _, prior = made(name)
+    theta = draws(prior)
+    again = prior.from_normal(prior.to_normal(theta))
+    scale = np.abs(theta).max(0) if name != "torch half Cauchy" else np.abs(theta)
+    precision = 1e-7 if name == "object with poles" else 1e-9  # its float32 draws lie on the bounds
+    assert (np.abs(again - theta) <= precision * scale + 1e-12).all()
+
+
+def test_z_to_theta_and_back(name):
+    _, prior = made(name)
+    z = np.random.default_rng(1).standard_normal((300, prior.dim))
+    np.testing.assert_allclose(prior.to_normal(prior.from_normal(z)), z, atol=1e-6)
+
+
+TAILED = ["torch normal", "torch float64 log-normal", "torch gamma", "torch exponential", "torch half normal"]
+TAILED += ["torch half Cauchy", "torch Student", "torch Cauchy", "torch Laplace", "torch Gumbel", "torch Weibull"]
+TAILED += ["torch inverse gamma", "torch chi2", "numpyro logistic", "scipy halfnorm", "scipy multivariate normal"]
+
+
+@pytest.mark.parametrize("name", TAILED)
+def test_both_tails_keep_their_digits(name):
+    _, prior = made(name)
+    z = np.repeat(np.linspace(-8, 8, 65)[:, None], prior.dim, axis=1)
+    np.testing.assert_allclose(prior.to_normal(prior.from_normal(z)), z, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_tails_are_exact_to_five_sigma_next_to_any_bound(name):
+    _, prior = made(name)
+    z = np.repeat(np.linspace(-5, 5, 41)[:, None], prior.dim, axis=1)
+    tolerance = (
+        1e-3 if name in ("box, numpy", "torch beta") else 1e-6
+    )  # 1000 + 1e-7, and a square root against the bound 1
+    np.testing.assert_allclose(prior.to_normal(prior.from_normal(z)), z, atol=tolerance)
+
+
+def test_log_det_is_the_maps_derivative(name):
+    _, prior = made(name)
+    z = 0.8 * np.random.default_rng(2).standard_normal((20, prior.dim))
+    step = 1e-4
+    columns = []
+    for shift in step * np.eye(prior.dim):  # the inverse map's Jacobian, by differences of fourth order
+        near, far = [prior.from_normal(z + k * shift) - prior.from_normal(z - k * shift) for k in (1, 2)]
+        columns.append((8 * near - far) / (12 * step))
+    jacobian = np.stack(columns, axis=-1)
+    expected = -np.linalg.slogdet(jacobian)[1]
+    np.testing.assert_allclose(prior.log_det(prior.from_normal(z)), expected, atol=2e-5)
+
+
+def test_density_in_z_is_the_change_of_variables(name):
+    _, prior = made(name)
+    z = np.random.default_rng(3).standard_normal((100, prior.dim))
+    theta = prior.from_normal(z)
+    np.testing.assert_allclose(prior.log_prob_normal(z), prior.log_prob(theta) - prior.log_det(theta), atol=1e-5)
+    if name in EXACT:
+        np.testing.assert_allclose(prior.log_prob_normal(z), normal_log_density(z).sum(1), rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_draws_are_standard_normal_in_z(name):
+    _, prior = made(name)
+    z = prior.to_normal(draws(prior))
+    for column in z.T:
+        assert st.kstest(column, "norm").pvalue > 1e-4
+    if prior.dim > 1:
+        assert np.abs(np.corrcoef(z.T) - np.eye(prior.dim)).max() < 4.5 / np.sqrt(1000)
+
+
+@pytest.mark.parametrize("name", ROUGH)
+def test_draws_are_roughly_standard_normal_in_z(name):
+    _, prior = made(name)
+    z = prior.to_normal(draws(prior))
+    assert (np.abs(np.median(z, axis=0)) < 0.3).all()
+    assert (np.abs(np.diff(np.quantile(z, [0.16, 0.84], axis=0), axis=0) / 2 - 1) < 0.3).all()
+
+
+@pytest.mark.parametrize("name", [name for name in ROUGH if name not in ("list with object", "object by probability")])
+def test_density_in_z_integrates_to_one(name):
+    _, prior = made(name)
+    grid = np.linspace(-30, 30, 6001) if prior.dim == 1 else np.linspace(-16, 16, 401)
+    if name == "scipy multivariate t":
+        grid = np.sinh(np.linspace(-6, 6, 401))  # heavy tails
+    z = np.stack(np.meshgrid(*[grid] * prior.dim, indexing="ij"), axis=-1)
+    density = np.exp(prior.log_prob_normal(z.reshape(-1, prior.dim))).reshape(z.shape[:-1])
+    for _ in range(prior.dim):
+        density = trapezoid(density, grid, axis=-1)
+    assert density == pytest.approx(1.0, abs=2e-3)
+
+
+def test_log_prob_agrees_with_the_library(name):
+    original, prior = made(name)
+    if isinstance(original, list):
+        parts = [as_prior(part) for part in original]
+        theta = draws(prior)
+        columns = np.split(theta, np.cumsum([part.dim for part in parts])[:-1], axis=1)
+        expected = sum(part.log_prob(column) for part, column in zip(parts, columns))
+    else:
+        theta = np.asarray(prior.give(draws(prior)), np.float64)
+        expected = library_log_prob(original, prior, theta)
+    inside = np.isfinite(expected)  # torch excludes a uniform's upper bound
+    assert inside.mean() > 0.99
+    np.testing.assert_allclose(prior.log_prob(theta)[inside], expected[inside], rtol=1e-4, atol=2e-4)
+
+
+def test_nothing_outside_and_bounds_are_finite(name):
+    _, prior = made(name)
+    inside = draws(prior)[:1]
+    assert np.isfinite(prior.log_prob(inside)).all()
+    for axis in range(prior.dim):
+        for bound, away in ((prior.low[axis], -np.inf), (prior.high[axis], np.inf)):
+            theta = inside.copy()
+            theta[:, axis] = bound
+            if not np.isfinite(bound):
+                assert prior.log_prob(theta) == -np.inf
+                continue
+            assert np.isfinite(prior.to_normal(theta)).all()
+            for value in (prior.log_prob(theta), prior.log_det(theta)):
+                assert np.isfinite(value) or (value == -np.inf and name == "torch inverse gamma")
+            for outside in (np.nextafter(bound, away), bound + np.sign(away), bound + 1e6 * np.sign(away)):
+                theta[:, axis] = outside
+                assert prior.log_prob(theta) == -np.inf
+                assert not prior.is_inside(theta)
+    assert prior.log_prob(np.full((1, prior.dim), np.nan)) == -np.inf
+
+
+def test_extreme_z_stay_inside(name):
+    _, prior = made(name)
+    z = np.array([-1e3, -40.0, -9.0, 0.0, 9.0, 40.0, 1e3])[:, None] * np.ones(prior.dim)
+    theta = prior.from_normal(z)
+    assert prior.is_inside(theta).all()
+    assert np.isfinite(prior.to_normal(theta)).all()
+
+
+def test_draws_are_inside_and_follow_the_seed(name):
+    _, prior = made(name)
+    theta = draws(prior)
+    assert theta.shape == (1000, prior.dim)
+    assert theta.dtype == np.float64
+    assert prior.is_inside(theta).all()
+    assert np.isfinite(prior.log_prob(theta)).all()
+    np.testing.assert_array_equal(theta, draws(prior))
+    none = prior.sample(np.random.default_rng(0), 0)
+    assert none.shape == prior.to_normal(none).shape == prior.from_normal(none).shape == (0, prior.dim)
+    assert prior.log_prob(none).shape == prior.log_det(none).shape == prior.log_prob_normal(none).shape == (0,)
+
+
+def test_given_rows_have_the_users_kind_and_stay_inside(name):
+    _, prior = made(name)
+    z = np.concatenate(
+        [np.random.default_rng(4).standard_normal((50, prior.dim)), [[-40.0] * prior.dim, [40.0] * prior.dim]]
+    )
+    given = prior.give(prior.from_normal(z))
+    library = {"numpy": np.ndarray, "torch": torch.Tensor, "jax": jax.Array}[prior.kind.library]
+    assert isinstance(given, library)
+    assert str(given.dtype).removeprefix("torch.") == prior.kind.dtype
+    assert prior.is_inside(np.asarray(given, np.float64)).all()
+
+
+def test_describe_is_one_line(name):
+    _, prior = made(name)
+    assert "\n" not in prior.describe()
+    assert 5 < len(prior.describe()) < 400
+
+
+@pytest.mark.parametrize(
+    ("name", "library", "dtype"),
+    [("box, numpy", "numpy", "float64"), ("box, torch", "torch", "float32"), ("box, jax", "jax", "float32"),
+     ("torch normal", "torch", "float32"), ("torch float64 log-normal", "torch", "float64"),
+     ("numpyro expanded", "jax", "float32"), ("scipy gamma", "numpy", "float64"), ("list", "torch", "float32"),
+     ("object", "numpy", "float64"), ("object, jax", "jax", "float32"), ("list with object", "torch", "float32")],
+)  # fmt: skip
+def test_kind_follows_the_users_library(name, library, dtype):
+    _, prior = made(name)
+    assert (prior.kind.library, prior.kind.dtype) == (library, dtype)
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high"),
+    [("object", [0.0, -3.0], [np.inf, 2.0]), ("object, torch", [-np.inf] * 2, [0.0] * 2),
+     ("object with support", [0.0, 0.0], [np.inf, 0.7]),
+     ("torch shifted uniform", [2.0], [5.0]), ("numpyro shifted uniform", [2.0], [5.0]), ("object, jax", [-1.0], [3.0]),
+     ("torch von Mises", [-np.pi], [np.pi]),
+     ("torch mixture", [0.0], [np.inf])],
+)  # fmt: skip
+def test_bounds_are_found(name, low, high):
+    _, prior = made(name)
+    np.testing.assert_allclose(prior.low, low, rtol=2e-7)
+    np.testing.assert_allclose(prior.high, high, rtol=2e-7)
+
+
+def test_a_density_that_only_underflows_has_no_bound():
+    _, prior = made("object by probability")
+    assert (prior.low < -38).all()
+    assert (prior.high > 38).all()
+    correlated = st.multivariate_normal([0.0, 0.0], [[1.0, 0.3], [0.3, 1.0]])
+
+    class Underflowing:
+        def sample(self, n, rng):
+            return correlated.rvs(n, random_state=rng)
+
+        def log_prob(self, theta):
+            return np.log(correlated.pdf(theta))
+
+    assert np.isinf(as_prior(Underflowing()).low).all()
+
+
+def test_float32_bounds_are_read_exactly():
+    prior = as_prior(td.Uniform(torch.tensor([0.1]), torch.tensor([0.3])))
+    assert prior.low[0] == float(np.float32(0.1))
+    assert prior.high[0] == float(np.float32(0.3))
+    truncated = as_prior(npd.TruncatedNormal(0.3, 1.5, low=jnp.float32(-0.1), high=jnp.float32(0.7)))
+    assert (truncated.low[0], truncated.high[0]) == (float(np.float32(-0.1)), float(np.float32(0.7)))
+
+
+def test_clip_levels_on_bounds():
+    box = as_prior(BoxUniform([0.0], [1.0]))
+    np.testing.assert_allclose(box.to_normal(np.array([[0.0], [1.0]])), [[-8.2], [8.2]])
+    gamma = as_prior(st.gamma(2.0))
+    np.testing.assert_allclose(as_prior(st.f(4.0, 6.0)).to_normal(np.array([[1e300]])), [[8.2]])  # an inexact quantile
+    np.testing.assert_allclose(gamma.to_normal(np.array([[0.0], [1e300]])), [[-8.2], [20.0]])
+
+
+def test_gaussian_density_is_exact_in_float64():
+    theta = np.random.default_rng(0).normal(size=(50, 2))
+    exact = st.multivariate_normal(MEAN, COV)
+    np.testing.assert_allclose(as_prior(exact).log_prob(theta), exact.logpdf(theta), rtol=1e-12)
+    box = as_prior(BoxUniform([-1.0], [3.0]))
+    np.testing.assert_allclose(box.to_normal(np.array([[1.0]])), [[0.0]], atol=1e-15)
+    np.testing.assert_allclose(ndtr(box.to_normal(np.array([[2.0]]))), [[0.75]])
+
+
+def test_global_generators_are_left_alone():
+    for state in (random, np.random, torch):
+        getattr(state, "manual_seed" if state is torch else "seed")(5)
+    expected = random.random(), np.random.random(), torch.rand(1).item()  # noqa: NPY002
+    for state in (random, np.random, torch):
+        getattr(state, "manual_seed" if state is torch else "seed")(5)
+    for original in (Reference(), TorchStyle(), td.Kumaraswamy(2.0, 3.0)):
+        draws(as_prior(original))
+    assert (random.random(), np.random.random(), torch.rand(1).item()) == expected  # noqa: NPY002
+
+
+@pytest.mark.parametrize("name", ["box, torch", "torch gamma", "scipy multivariate normal", "object", "list"])
+def test_priors_can_be_pickled(name):
+    _, prior = made(name)
+    again = pickle.loads(pickle.dumps(prior))
+    np.testing.assert_array_equal(again.sample(np.random.default_rng(0), 5), draws(prior, 5))
+    np.testing.assert_array_equal(again.log_prob(draws(prior, 5)), prior.log_prob(draws(prior, 5)))
+
+
+SAME = [
+    [
+        BoxUniform(torch.tensor([0.1, -2.0]), torch.tensor([0.3, 2.0])),
+        BoxUniform([0.1, -2.0], [0.3, 2.0]),
+        td.Uniform(torch.tensor([0.1, -2.0]), torch.tensor([0.3, 2.0])),
+        [st.uniform(0.1, 0.2), npd.Uniform(-2.0, 2.0)],
+    ],
+    [
+        st.multivariate_normal(MEAN, COV),
+        td.MultivariateNormal(torch.tensor(MEAN), torch.tensor(COV)),
+        npd.MultivariateNormal(jnp.array(MEAN), jnp.array(COV)),
+    ],
+    [[st.gamma(2.0), st.triang(0.4, loc=-3.0, scale=5.0)], Reference(), WithGenerator()],
+    [st.norm(0.0, 1.0), td.Normal(0.0, 1.0), td.Independent(td.Normal(torch.zeros(1), torch.ones(1)), 1)],
+]
+
+
+@pytest.mark.parametrize("group", SAME)
+def test_equal_priors_are_the_same_whatever_they_are_made_of(group):
+    for other in group[1:]:
+        assert same_distribution(group[0], other)
+        assert same_distribution(other, group[0])
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [(BoxUniform([0.0], [1.0]), BoxUniform([0.0], [1.001])), (BoxUniform([0.0], [1.0]), BoxUniform([0.5], [1.5])),
+     (BoxUniform([0.0], [1.0]), BoxUniform([0.0] * 2, [1.0] * 2)), (st.norm(0.0, 1.0), st.norm(0.001, 1.0)),
+     (st.multivariate_normal(MEAN, COV), st.norm(MEAN, np.sqrt(np.diag(COV)))), (st.norm(), st.t(50.0))],
+)  # fmt: skip
+def test_unequal_priors_are_not(a, b):
+    assert not same_distribution(a, b)
+    assert not same_distribution(b, a)
+
+
+def test_a_prior_stays_itself():
+    prior = as_prior(st.norm(0.0, 1.0))
+    assert as_prior(prior) is prior
+    assert as_prior([prior]).dim == 1

@@ -1,0 +1,287 @@
+"""Simulators, what they return, and that the numbers depend on nothing but theta and seeds."""
+
+import random
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from homing.arrays import Kind
+from homing.errors import ArgumentError, ShapeError
+from homing.random import row_seeds
+from homing.simulation import Outcomes, Simulator, Status, simulate
+
+THETA = np.random.default_rng(0).normal(size=(47, 3))
+SEEDS = row_seeds(1, "simulate", 1, len(THETA))
+
+
+def global_numpy(theta):
+    return theta + np.random.randn(3)  # noqa: NPY002
+
+
+def global_python(theta):
+    return [random.gauss(value, 1.0) for value in theta]
+
+
+def takes_seed(theta, seed):
+    return theta[:2] + np.random.default_rng(seed).normal(size=(4, 2))
+
+
+def takes_rng(theta, *, rng):
+    return rng.normal(theta[0])
+
+
+def takes_key(theta, key):
+    import jax
+
+    return theta + jax.random.normal(key, (3,))
+
+
+def for_batches(theta, rng):
+    return theta[:, :1] + rng.normal(size=(len(theta), 5))
+
+
+def for_torch(theta):
+    import torch
+
+    return theta + torch.randn(3)
+
+
+def run(function, kind=None, **options):
+    return simulate(Simulator(function, kind or Kind()), THETA, SEEDS, **options)
+
+
+FUNCTIONS = [global_numpy, global_python, takes_seed, takes_rng, takes_key, for_batches, for_torch]
+
+
+@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.__name__)
+def test_the_number_of_workers_does_not_change_the_numbers(function):
+    kind = Kind("torch", "float32", "cpu") if function is for_torch else Kind()
+    workers = (1, 2) if function in (for_torch, takes_key) else (1, 2, 4)  # a worker imports their libraries first
+    one, *others = (run(function, kind, num_workers=n, batch_size=10).collect() for n in workers)
+    assert one.ok.all()
+    for other in others:
+        np.testing.assert_array_equal(one.x, other.x)
+    assert len(np.unique(one.x.reshape(len(THETA), -1)[:, 0])) == len(THETA)
+
+
+@pytest.mark.parametrize("function", [takes_seed, for_batches, global_numpy])
+def test_a_part_of_the_rows_gives_what_all_rows_give(function):
+    whole = run(function, batch_size=10)
+    everything = whole.collect()
+    rows = np.r_[0:10, 30:47]
+    part = simulate(whole.simulator, THETA, SEEDS, rows=rows, batch_size=10).collect()
+    np.testing.assert_array_equal(part.x[rows], everything.x[rows])
+    assert part.counts()["planned"] == len(THETA) - len(rows)
+
+
+def test_global_generators_are_left_as_they_were():
+    import torch
+
+    def draws():
+        return random.random(), np.random.random(), torch.rand(1).item()  # noqa: NPY002
+
+    random.seed(1), np.random.seed(1), torch.manual_seed(1)  # noqa: NPY002
+    expected = draws()
+    random.seed(1), np.random.seed(1), torch.manual_seed(1)  # noqa: NPY002
+    run(lambda theta: theta + np.random.randn() + random.random() + torch.rand(1).item()).collect()  # noqa: NPY002
+    assert draws() == expected
+
+
+# What is batched -----------------------------------------------------------------------------------------------------
+
+
+def noise_of_its_own(theta):
+    return theta + np.random.randn(*theta.shape)  # noqa: NPY002
+
+
+def noise_shared(theta):
+    return theta + np.random.randn(3)  # noqa: NPY002
+
+
+def noise_partly_shared(theta):
+    return theta + np.random.randn() + np.random.randn(*theta.shape)  # noqa: NPY002
+
+
+def mean_over_batch(theta):
+    return theta - np.mean(theta)
+
+
+def runs_down_the_wrong_axis(theta):
+    return np.cumsum(theta, axis=0)
+
+
+def reversed_rows(theta):
+    return theta[::-1] * 1.0
+
+
+def linear(theta):
+    return theta @ np.arange(12.0).reshape(3, 4)
+
+
+def swallows_one(theta):
+    theta = np.atleast_2d(theta)
+    return theta + np.random.randn(*theta.shape)  # noqa: NPY002
+
+
+def sizes_by_len(theta, rng):
+    return theta + rng.normal(size=(len(theta), 3))
+
+
+def loops(theta):
+    time.sleep(0.0005 * len(np.atleast_2d(theta)))
+    return theta + 1.0
+
+
+def scalar(theta):
+    return float(np.sum(theta))
+
+
+BATCHED = [noise_of_its_own, linear, swallows_one, sizes_by_len, for_batches]
+NOT_BATCHED = [noise_shared, noise_partly_shared, mean_over_batch, runs_down_the_wrong_axis, reversed_rows]
+NOT_BATCHED += [loops, scalar, takes_seed]
+
+
+@pytest.mark.parametrize(
+    ("function", "batched"),
+    [(function, True) for function in BATCHED] + [(function, False) for function in NOT_BATCHED],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_batched_only_where_it_is_right(function, batched):
+    going = run(function)
+    outcomes = going.collect()
+    assert going.simulator.batched is batched
+    assert outcomes.ok.all()
+    expected = {for_batches: (5,), linear: (4,), scalar: (), takes_seed: (4, 2)}.get(function, (3,))
+    assert outcomes.x_shape == expected
+
+
+@pytest.mark.parametrize("function", [linear, mean_over_batch, runs_down_the_wrong_axis, reversed_rows])
+def test_rows_are_simulated_as_if_alone(function):
+    np.testing.assert_allclose(run(function).collect().x, [function(theta) for theta in THETA], rtol=1e-12)
+
+
+def test_a_costly_simulator_is_called_once_a_row():
+    calls = []
+
+    def costly(theta, seed):
+        calls.append(tuple(theta))
+        time.sleep(0.012)
+        return theta
+
+    going = run(costly)
+    assert going.collect().ok.all()
+    assert not going.simulator.batched
+    assert calls == [tuple(theta) for theta in THETA]
+
+
+def test_the_user_decides_what_is_batched():
+    shapes = []
+
+    def record(theta):
+        shapes.append(theta.shape)
+        return theta
+
+    simulate(Simulator(record, batched=True), THETA, SEEDS, batch_size=20).collect()
+    assert shapes == [(20, 3), (20, 3), (7, 3)]
+    shapes.clear()
+    simulate(Simulator(record, batched=False), THETA, SEEDS).collect()
+    assert shapes == [(3,)] * len(THETA)
+
+
+def test_a_batch_is_seeded_by_its_first_row():
+    seeds = []
+
+    def record(theta, seed):
+        seeds.append(seed)
+        return theta
+
+    simulate(Simulator(record, batched=True), THETA, SEEDS, batch_size=20).collect()
+    assert seeds == [int(seed) % 2**31 for seed in SEEDS[::20]]
+
+
+def test_a_key_that_is_text_is_no_jax_key():
+    def by_name(theta, key="sum"):
+        return {"sum": theta.sum()}[key]
+
+    assert Simulator(by_name).randomness is None
+
+
+# Kinds, shapes, types ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "shape", "dtype"),
+    [
+        (3, (), np.float64),
+        ([1, 2.5], (2,), np.float64),
+        (np.zeros((2, 3, 4), np.float32), (2, 3, 4), np.float32),
+        (np.zeros(4, np.uint8), (4,), np.float32),
+        (True, (), np.float32),
+    ],
+)
+def test_data_of_any_shape_and_type(value, shape, dtype):
+    outcomes = simulate(Simulator(lambda theta: value, batched=False), THETA[:3], SEEDS[:3]).collect()
+    assert outcomes.x.shape == (3, *shape)
+    assert outcomes.x.dtype == dtype
+
+
+def test_a_million_numbers_a_row():
+    outcomes = simulate(Simulator(lambda theta: np.full(10**6, theta[0])), THETA[:2], SEEDS[:2]).collect()
+    np.testing.assert_array_equal(outcomes.x[:, -1], THETA[:2, 0])
+
+
+@pytest.mark.parametrize("library", ["numpy", "torch", "jax"])
+def test_the_simulator_gets_arrays_of_its_kind(library):
+    module = pytest.importorskip(library)
+    seen = []
+
+    def record(theta):
+        seen.append(type(theta))
+        return theta * 2
+
+    outcomes = simulate(Simulator(record, Kind(library, "float32")), THETA, SEEDS).collect()
+    array = {"numpy": "ndarray", "torch": "Tensor", "jax": "Array"}[library]
+    assert all(issubclass(found, getattr(module, array)) for found in seen)
+    np.testing.assert_array_equal(outcomes.x, 2 * THETA.astype(np.float32))
+
+
+def test_no_rows_no_calls():
+    outcomes = simulate(Simulator(lambda theta: 1 / 0), THETA[:0], SEEDS[:0]).collect()
+    assert len(outcomes) == 0
+    assert outcomes.x_shape is None
+
+
+# Outcomes ------------------------------------------------------------------------------------------------------------
+
+
+def test_outcomes_given_from_elsewhere():
+    outcomes = Outcomes.given(THETA[:4], [[1.0, 2], [np.nan, 2], [3, 4], [5, np.inf]], {2: "node lost"}, worker="hpc")
+    assert outcomes.status.tolist() == [Status.OK, Status.INVALID, Status.FAILED, Status.INVALID]
+    assert outcomes.error.tolist() == ["", "", "node lost", ""]
+    assert np.isnan(outcomes.x[2]).all()
+    assert outcomes.counts() == {"planned": 0, "ok": 1, "invalid": 2, "failed": 1, "timed_out": 0}
+    assert outcomes[1:3].error.tolist() == ["", "node lost"]
+
+
+def test_messages_about_arguments():
+    with pytest.raises(ArgumentError, match=r"must be a function.*found str.*homing.command"):
+        Simulator("./simulate")
+    with pytest.raises(ShapeError, match=r"theta must have shape \(n, d\) and seeds \(n,\), found \(3,\) and \(47,\)"):
+        simulate(Simulator(scalar), THETA[0], SEEDS)
+    with pytest.raises(ArgumentError, match="num_workers must be a positive integer, found 0"):
+        simulate(Simulator(scalar), THETA, SEEDS, num_workers=0)
+    with pytest.raises(ArgumentError, match="must be positive.*timeout=0"):
+        simulate(Simulator(scalar), THETA, SEEDS, timeout=0)
+    with pytest.raises(ArgumentError, match=r"executor must be a concurrent.futures.Executor.*found int"):
+        simulate(Simulator(scalar), THETA, SEEDS, executor=4)
+    with pytest.raises(ShapeError, match=r"found theta \(47, 3\) and x \(2,\)"):
+        Outcomes.given(THETA, [1.0, 2.0])
+
+
+def test_a_worker_loads_little():
+    code = "import sys, homing.simulation.engines, homing.simulation.task; print(*sys.modules)"
+    modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"jax", "torch", "scipy", "matplotlib", "pandas", "xarray", "loky", "tqdm"} & set(modules)
