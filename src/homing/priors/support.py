@@ -130,6 +130,9 @@ def _find_bounds(
     outside = np.where(bounded, outside, inside)
     for _ in range(_NUM_HALVINGS):
         middle = (inside + outside) / 2
+        near, far, between = (values.astype(dtype) for values in (inside, outside, middle))
+        if np.all((between == near) | (between == far)):
+            break
         ok = at(middle) > -np.inf
         inside, outside = np.where(ok, middle, inside), np.where(ok, outside, middle)
     inside = inside.astype(dtype).astype(np.float64)  # the last one within, as log_prob saw it

@@ -180,8 +180,8 @@ class _Pack:
                 content = cloudpickle.dumps(simulator)
             except Exception as error:
                 raise ArgumentError(
-                    f"The simulator {simulator.name} cannot be sent to other processes: {error}. Let it open "
-                    "what it needs (files, connections, locks) inside the function, or use num_workers=1 or a ThreadPoolExecutor."
+                    f"The simulator {simulator.name} cannot be sent to other processes: {error}. Let it open what it "
+                    "needs (files, locks) inside the function, or use num_workers=1 or a ThreadPoolExecutor."
                 ) from error
             self._simulator, self._packed = simulator, (hashlib.sha256(content).hexdigest(), content)
         return self._packed

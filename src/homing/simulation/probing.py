@@ -65,11 +65,17 @@ def probe(simulator: Simulator, task: Task) -> Probed:
     return Probed(batched, None if batched else outcomes)
 
 
-def _call(simulator: Simulator, task: Task, theta: np.ndarray, seed: int) -> np.ndarray:
+def _timed(simulator: Simulator, task: Task, theta: np.ndarray, seed: int) -> tuple[np.ndarray, float]:
     with GlobalGenerators() if simulator.randomness is None else nullcontext() as generators:
         if generators is not None:
             generators.seed(seed)
-        return call_within(task.timeout, lambda: simulator(theta, seed))
+        begin = time.perf_counter()
+        x = call_within(task.timeout, lambda: simulator(theta, seed))
+        return x, time.perf_counter() - begin
+
+
+def _call(simulator: Simulator, task: Task, theta: np.ndarray, seed: int) -> np.ndarray:
+    return _timed(simulator, task, theta, seed)[0]
 
 
 def _sizes(d: int, *avoid: int) -> list[int]:
@@ -122,13 +128,8 @@ def _rows_do_not_mix(simulator: Simulator, task: Task, single: np.ndarray) -> bo
 
 
 def _pays(simulator: Simulator, task: Task) -> bool:
-    def seconds(theta: np.ndarray) -> float:
-        begin = time.perf_counter()
-        _call(simulator, task, theta, int(task.seeds[0]))
-        return time.perf_counter() - begin
-
-    batch = np.resize(task.theta, (16, task.theta.shape[1]))
-    one, many = (min(seconds(theta) for _ in range(3)) for theta in (task.theta[0], batch))
+    batch, seed = np.resize(task.theta, (16, task.theta.shape[1])), int(task.seeds[0])
+    one, many = (min(_timed(simulator, task, theta, seed)[1] for _ in range(3)) for theta in (task.theta[0], batch))
     return many < 16 / 2 * one
 
 

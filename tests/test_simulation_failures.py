@@ -1,0 +1,265 @@
+"""Simulations that raise, return nonsense, hang, kill their worker, or are interrupted: the row is recorded, the rest goes on."""
+
+import ctypes
+import os
+import signal
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from homing.errors import ArgumentError, SimulationError
+from homing.random import row_seeds
+from homing.simulation import Simulator, Status, simulate
+from homing.simulation.deadline import TimedOut, call_within
+
+THETA = np.arange(40.0).reshape(40, 1)
+SEEDS = row_seeds(1, "simulate", 1, 40)
+
+
+def misbehaves(theta, seed):
+    """Row 3 raises, 5 gives NaN, 7 another shape, 9 exits, 11 gives text, 13 gives nothing."""
+    row = int(theta[0])
+    if row == 3:
+        raise ValueError("the sun went out")
+    if row == 9:
+        sys.exit("no licence")
+    return {5: [row, np.nan], 7: [1.0] * 5, 11: ["a", "b"], 13: []}.get(row, [row, 1.0])
+
+
+EXPECTED = {3: "the sun went out", 7: "data of shape (5,), but this run's data have shape (2,)"}
+EXPECTED |= {9: "no licence", 11: "array of real numbers", 13: "no data"}
+
+
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_bad_rows_are_recorded_and_the_others_go_on(num_workers):
+    outcomes = simulate(Simulator(misbehaves, batched=False), THETA, SEEDS, num_workers=num_workers).collect()
+    assert {row: outcomes.status[row] for row in EXPECTED} == dict.fromkeys(EXPECTED, Status.FAILED)
+    for row, text in EXPECTED.items():
+        assert text in outcomes.error[row]
+        assert np.isnan(outcomes.x[row]).all()
+    assert outcomes.status[5] == Status.INVALID
+    assert outcomes.x[5, 0] == 5
+    assert outcomes.counts() == {"planned": 0, "ok": 34, "invalid": 1, "failed": 5, "timed_out": 0}
+    np.testing.assert_array_equal(outcomes.x[outcomes.ok, 0], THETA[outcomes.ok, 0])
+
+
+def test_an_error_shows_the_simulators_own_lines():
+    error = simulate(Simulator(misbehaves, batched=False), THETA, SEEDS).collect().error[3]
+    assert error.startswith("Traceback")
+    assert 'raise ValueError("the sun went out")' in error
+    assert "homing" not in error.replace("test_simulation", "").replace(__file__, "")
+
+
+def test_a_bad_row_does_not_spoil_its_batch():
+    def batch(theta, rng):
+        if (theta == 17).any():
+            raise FloatingPointError("17")
+        x = np.repeat(theta, 2, axis=1)
+        x[theta[:, 0] == 19] = np.inf
+        return x
+
+    outcomes = simulate(Simulator(batch, batched=True), THETA, SEEDS, batch_size=10).collect()
+    assert np.flatnonzero(~outcomes.ok).tolist() == [17, 19]
+    assert outcomes.status[[17, 19]].tolist() == [Status.FAILED, Status.INVALID]
+
+
+def test_a_batched_simulator_must_return_a_row_for_each_theta():
+    outcomes = simulate(Simulator(lambda theta: theta.sum(), batched=True), THETA[:3], SEEDS[:3]).collect()
+    assert "returned shape () for a batch of 1 theta; expected (1, ...)" in outcomes.error[0]
+
+
+def test_the_runs_shape_may_be_settled_before():
+    outcomes = simulate(Simulator(lambda theta: theta), THETA, SEEDS, x_shape=(2,), max_failures=1000).collect()
+    assert (outcomes.status == Status.FAILED).all()
+    assert "data of shape (1,), but this run's data have shape (2,)" in outcomes.error[0]
+
+
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_a_run_of_failures_stops_with_the_first_error(num_workers):
+    def breaks(theta, seed):
+        if theta[0] >= 10:
+            raise RuntimeError(f"broken at {theta[0]:.0f}")
+        return theta
+
+    got = []
+    with pytest.raises(SimulationError, match=r"5 simulations in a row failed") as caught:
+        for rows, outcomes in simulate(
+            Simulator(breaks, batched=False), THETA, SEEDS, num_workers=num_workers, max_failures=5
+        ):
+            got.extend(rows[outcomes.status != Status.PLANNED])
+    message = str(caught.value)
+    assert "first of them was row 1" in message
+    assert "Traceback" in message
+    assert "RuntimeError: broken at 1" in message
+    assert f"{len(got)} of 40 planned rows are done" in message
+    assert set(range(10)) <= set(got)
+
+
+def test_scattered_failures_do_not_stop_a_run():
+    def fails_often(theta, seed):
+        if theta[0] % 5:
+            raise ValueError
+        return theta
+
+    outcomes = simulate(Simulator(fails_often, batched=False), THETA, SEEDS, max_failures=5).collect()
+    assert outcomes.counts()["failed"] == 32
+
+
+# Time limits ---------------------------------------------------------------------------------------------------------
+
+
+def hangs(theta, seed):
+    if theta[0] == 2:
+        time.sleep(100)
+    if theta[0] == 4:
+        while True:
+            try:
+                time.sleep(100)
+            except BaseException:
+                pass
+    if theta[0] == 6:
+        ctypes.PyDLL(None).sleep(100)  # native code that keeps the interpreter to itself
+    return theta
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sleep of the C library")
+@pytest.mark.parametrize("num_workers", [1, 3])
+def test_hanging_simulations_time_out(num_workers):
+    going = simulate(Simulator(hangs, batched=False), THETA[:9], SEEDS[:9], num_workers=num_workers, timeout=0.3)
+    outcomes = going.collect()
+    assert np.flatnonzero(outcomes.status == Status.TIMED_OUT).tolist() == [2, 4, 6]
+    assert outcomes.ok.sum() == 6
+    assert outcomes.error[2] == "the simulation had not returned after timeout=0.3 seconds"
+    assert outcomes.seconds[2] == pytest.approx(0.3, abs=0.3)
+
+
+def test_a_batch_that_hangs_is_taken_apart():
+    def batch(theta):
+        time.sleep(100 if (theta == 2).any() else 0)
+        return theta
+
+    outcomes = simulate(Simulator(batch, batched=True), THETA[:6], SEEDS[:6], batch_size=3, timeout=0.3).collect()
+    assert outcomes.status.tolist() == [1, 1, 4, 1, 1, 1]
+
+
+def test_time_limits_hold_in_threads():
+    with ThreadPoolExecutor(2) as threads:
+        going = simulate(
+            Simulator(lambda theta, seed: time.sleep(0.9 * (theta[0] == 2)) or theta, batched=False),
+            THETA[:6],
+            SEEDS[:6],
+            executor=threads,
+            timeout=0.3,
+        )
+        assert going.collect().status.tolist() == [1, 1, 4, 1, 1, 1]
+
+
+def test_a_limit_passes_values_and_errors_on():
+    def in_thread(seconds, function):
+        with ThreadPoolExecutor(1) as threads:
+            return threads.submit(call_within, seconds, function).result()
+
+    for call in (call_within, in_thread):
+        assert call(5.0, lambda: "value") == "value"
+        with pytest.raises(ZeroDivisionError):
+            call(5.0, lambda: 1 / 0)
+        with pytest.raises(TimedOut):
+            call(0.05, lambda: time.sleep(0.3))
+    assert signal.getsignal(signal.SIGALRM) == signal.SIG_DFL
+
+
+# Dead workers --------------------------------------------------------------------------------------------------------
+
+
+def kills_its_worker(theta, seed):
+    if theta[0] in (5, 20):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return theta
+
+
+@pytest.mark.parametrize("num_workers", [2])
+def test_a_simulation_that_kills_its_worker_is_found(num_workers):
+    outcomes = simulate(Simulator(kills_its_worker, batched=False), THETA, SEEDS, num_workers=num_workers).collect()
+    assert np.flatnonzero(outcomes.status == Status.FAILED).tolist() == [5, 20]
+    assert "ended its worker, or could not reach one, twice: TerminatedWorkerError" in outcomes.error[5]
+    assert outcomes.ok.sum() == 38
+
+
+def test_a_batch_that_kills_its_worker_is_taken_apart():
+    def batch(theta):
+        if (theta == 7).any():
+            os.kill(os.getpid(), signal.SIGKILL)
+        return theta
+
+    outcomes = simulate(Simulator(batch, batched=True), THETA, SEEDS, num_workers=2, batch_size=20).collect()
+    assert np.flatnonzero(~outcomes.ok).tolist() == [7]
+
+
+def test_a_worker_killed_from_outside_costs_no_row(tmp_path):
+    def once(theta, seed):
+        mark = tmp_path / f"{theta[0]:.0f}"
+        if theta[0] % 10 == 3 and not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return theta
+
+    outcomes = simulate(Simulator(once, batched=False), THETA, SEEDS, num_workers=2).collect()
+    assert outcomes.ok.all()
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_what_cannot_be_sent_to_a_worker_says_so():
+    lock = threading.Lock()
+    with pytest.raises(ArgumentError, match=r"cannot be sent to other processes.*lock.*inside the function"):
+        simulate(Simulator(lambda theta: (lock, theta)[1]), THETA, SEEDS, num_workers=2).collect()
+
+
+# Ctrl-C --------------------------------------------------------------------------------------------------------------
+
+
+def interrupt_after(*seconds):
+    for delay in seconds:
+        threading.Timer(delay, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_one_interrupt_lets_running_rows_finish(num_workers, capfd):
+    def slow(theta, seed):
+        time.sleep(0.15)
+        return theta
+
+    simulate(Simulator(slow, batched=False), THETA[:2], SEEDS[:2], num_workers=num_workers).collect()  # workers are up
+    rows, began = [], time.perf_counter()
+    interrupt_after(0.4)
+    with pytest.raises(KeyboardInterrupt):
+        for done, outcomes in simulate(Simulator(slow, batched=False), THETA, SEEDS, num_workers=num_workers):
+            assert outcomes.ok.all()
+            rows.extend(done)
+    assert rows == list(range(len(rows)))
+    assert num_workers <= len(rows) <= 5 * num_workers
+    assert time.perf_counter() - began < 2
+    assert "Finishing what runs" in capfd.readouterr().err
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_two_interrupts_stop_at_once(num_workers):
+    began = time.perf_counter()
+    interrupt_after(0.4, 0.6)
+    with pytest.raises(KeyboardInterrupt):
+        going = simulate(
+            Simulator(lambda theta, seed: time.sleep(60), batched=False), THETA, SEEDS, num_workers=num_workers
+        )
+        going.collect()
+    assert time.perf_counter() - began < 5
+
+
+def test_leaving_the_loop_early_ends_the_run():
+    going = simulate(Simulator(lambda theta: theta, batched=False), THETA, SEEDS, num_workers=2)
+    next(going)
+    going.close()
+    assert list(going) == []
