@@ -1,8 +1,8 @@
 """What sbi needs for the work that homing is timed at. Runs in an environment with sbi 0.27, not in homing's.
 
 Each subcommand prints one JSON line to standard output; what sbi itself says goes to standard error. sbi is used as its
-documentation does, with its defaults: its own number of threads, MAF, batches of 200, and no progress bars. Simulators are called
-once for a whole round, which is sbi's fastest way.
+documentation does and with its defaults (threads, network, batches of 200), without progress bars. The simulator is
+called once for a whole round, which is sbi's fastest way.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def process_age() -> float:
 
 
 def peak_memory() -> float:
-    """This process's largest resident size so far, in MiB (Linux). Unlike `ru_maxrss` it inherits nothing from the parent."""
+    """This process's largest resident size so far, in MiB (Linux); `ru_maxrss` may be the parent's."""
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) / 1024
 
@@ -49,10 +49,10 @@ def box_prior() -> Any:
     return BoxUniform(low=-2 * torch.ones(DIM), high=2 * torch.ones(DIM))
 
 
-def new_inference(model: str = "maf") -> Any:
+def new_inference(prior: Any, model: str = "maf") -> Any:
     from sbi.inference import NPE_C
 
-    return NPE_C(box_prior(), density_estimator=model, show_progress_bars=False)
+    return NPE_C(prior, density_estimator=model, show_progress_bars=False)
 
 
 def tutorial() -> dict[str, Any]:
@@ -61,16 +61,15 @@ def tutorial() -> dict[str, Any]:
     import torch
     from sbi.inference import simulate_for_sbi
 
-    inference = new_inference()
     imported = process_age()
 
+    prior = box_prior()
+    inference = new_inference(prior)
     x_o = torch.zeros(1, DIM)
-    proposal, simulate, train, epochs = inference._prior, [], [], []
+    proposal, simulate, train, epochs = prior, [], [], []  # sbi knows round 1 by this being the very prior it was given
     for _ in range(2):
         begin = time.perf_counter()
-        theta, x = simulate_for_sbi(
-            linear_gaussian, proposal, 500, simulation_batch_size=None, show_progress_bar=False
-        )
+        theta, x = simulate_for_sbi(linear_gaussian, proposal, 500, simulation_batch_size=None, show_progress_bar=False)
         simulated = time.perf_counter()
         inference.append_simulations(theta, x, proposal=proposal).train()
         proposal = inference.build_posterior().set_default_x(x_o)
@@ -95,7 +94,8 @@ def tutorial() -> dict[str, Any]:
 def train(model: str, n: int, epochs: int, loss: str) -> dict[str, Any]:
     """Rows times epochs a second, by sbi's own clock around each epoch (training and validation), after a warm-up."""
     warm_up = 3
-    prior, inference = box_prior(), new_inference(model)
+    prior = box_prior()
+    inference = new_inference(prior, model)
     theta = prior.sample((n,))
     x = linear_gaussian(theta)
     before = 0
@@ -124,7 +124,8 @@ def sample(model: str, n: int, batch: int) -> dict[str, Any]:
     """Draws, and evaluations of `log_prob` at them, a second, of a posterior trained on 1,000 simulations."""
     import torch
 
-    prior, inference = box_prior(), new_inference(model)
+    prior = box_prior()
+    inference = new_inference(prior, model)
     theta = prior.sample((1_000,))
     inference.append_simulations(theta, linear_gaussian(theta)).train()
     posterior = inference.build_posterior().set_default_x(torch.zeros(1, DIM))
@@ -136,7 +137,8 @@ def sample(model: str, n: int, batch: int) -> dict[str, Any]:
     sampled = time.perf_counter()
     log_prob = torch.cat([posterior.log_prob(part) for part in draws.split(batch)])
     evaluated = time.perf_counter()
-    assert log_prob.shape == (n,) and log_prob.isfinite().all()
+    if not log_prob.isfinite().all():
+        raise RuntimeError("sbi's posterior drew samples to which it gives no probability.")
     return {
         "model": model,
         "n": n,
@@ -152,7 +154,7 @@ def memory() -> dict[str, Any]:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description="What sbi needs for the work that homing is timed at.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("tutorial", help=tutorial.__doc__)
     commands.add_parser("memory", help="The tutorial's peak memory.")

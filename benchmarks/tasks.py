@@ -105,8 +105,8 @@ def bernoulli_glm(design_matrix: np.ndarray) -> Task:
     """A neuron's spikes under white noise, seen through their count and the spike-triggered stimulus.
 
     Args:
-        design_matrix: Shape (100, 10), a column of ones and nine lags of the stimulus. Summing its rows where the neuron
-            spikes gives the count and the correlation at those nine lags, which are the data.
+        design_matrix: Shape (100, 10), a column of ones and nine lags of the stimulus. Summing its rows where the
+            neuron spikes gives the count and the correlation at those nine lags, which are the data.
     """
     difference = np.eye(9) - np.eye(9, k=-1)
     smooth = difference @ difference + np.diag(np.sqrt(np.arange(9) / 9))
@@ -123,7 +123,7 @@ def bernoulli_glm(design_matrix: np.ndarray) -> Task:
 
 
 def sir() -> Task:
-    """An epidemic in a million people, from one ill on day 0; of 1,000 people tested every 17 days, how many are ill."""
+    """An epidemic among a million people, one of them ill on day 0: the ill among 1,000 tested every 17 days."""
     prior = [stats.lognorm(0.5, scale=0.4), stats.lognorm(0.2, scale=0.125)]
 
     def simulate(theta: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -152,7 +152,7 @@ def predator_prey(
 ) -> np.ndarray:
     """Solves X' = aX - bXY, Y' = -cY + dXY in u = log X and v = log Y: u' = a - b exp(v), v' = -c + d exp(u).
 
-    Logarithms stay accurate where a population almost dies out. Every row has its own step, so none depends on the others.
+    Logarithms stay accurate where a population almost dies out. Every row has steps of its own.
 
     Args:
         rates: Shape (n, 4), the a, b, c, d of every row.
@@ -183,7 +183,7 @@ def _advance(state: np.ndarray, step: np.ndarray, rates: np.ndarray, span: float
         h = np.minimum(step[rows], left[rows])
         with np.errstate(over="ignore", invalid="ignore"):  # a step that overflows is refused below
             new, error = _dormand_prince(state[:, rows], h, rates[rows].T)
-        error = np.where(np.isfinite(error), error / tolerance, np.inf)
+            error = np.nan_to_num(error / tolerance, nan=np.inf, posinf=np.inf)
         accepted = error <= 1
         state[:, rows[accepted]] = new[:, accepted]
         left[rows[accepted]] -= h[accepted]

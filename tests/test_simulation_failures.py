@@ -1,12 +1,14 @@
-"""Simulations that raise, return nonsense, hang, kill their worker, or are interrupted: the row is recorded, the rest goes on."""
+"""Simulations that raise, return nonsense, hang, kill their worker or are interrupted: recorded; the rest goes on."""
 
 import ctypes
 import os
+import re
 import signal
 import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -78,6 +80,12 @@ def test_the_runs_shape_may_be_settled_before():
     assert "data of shape (1,), but this run's data have shape (2,)" in outcomes.error[0]
 
 
+def gather(going, done):
+    """Note rows as they are finished, for runs that do not come to their end."""
+    for rows, _outcomes in going:
+        done.extend(rows.tolist())
+
+
 @pytest.mark.parametrize("num_workers", [1, 2])
 def test_a_run_of_failures_stops_with_the_first_error(num_workers):
     def breaks(theta, seed):
@@ -85,18 +93,18 @@ def test_a_run_of_failures_stops_with_the_first_error(num_workers):
             raise RuntimeError(f"broken at {theta[0]:.0f}")
         return theta
 
-    got = []
+    going = simulate(Simulator(breaks, batched=False), THETA, SEEDS, num_workers=num_workers, max_failures=5)
+    done: list[int] = []
     with pytest.raises(SimulationError, match=r"5 simulations in a row failed") as caught:
-        for rows, outcomes in simulate(
-            Simulator(breaks, batched=False), THETA, SEEDS, num_workers=num_workers, max_failures=5
-        ):
-            got.extend(rows[outcomes.status != Status.PLANNED])
+        gather(going, done)
     message = str(caught.value)
-    assert "first of them was row 1" in message
-    assert "Traceback" in message
-    assert "RuntimeError: broken at 1" in message
-    assert f"{len(got)} of 40 planned rows are done" in message
-    assert set(range(10)) <= set(got)
+    assert re.search(
+        r"The first of them was row (\d\d), theta = \[\1.0\]:\nTraceback[\s\S]*RuntimeError: broken at \1", message
+    )
+    assert f"{len(done)} of 40 planned rows are done" in message
+    if num_workers == 1:
+        assert "first of them was row 10" in message
+        assert done[:15] == list(range(15))
 
 
 def test_scattered_failures_do_not_stop_a_run():
@@ -117,17 +125,15 @@ def hangs(theta, seed):
         time.sleep(100)
     if theta[0] == 4:
         while True:
-            try:
+            with suppress(BaseException):
                 time.sleep(100)
-            except BaseException:
-                pass
     if theta[0] == 6:
         ctypes.PyDLL(None).sleep(100)  # native code that keeps the interpreter to itself
     return theta
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sleep of the C library")
-@pytest.mark.parametrize("num_workers", [1, 3])
+@pytest.mark.parametrize("num_workers", [2])
 def test_hanging_simulations_time_out(num_workers):
     going = simulate(Simulator(hangs, batched=False), THETA[:9], SEEDS[:9], num_workers=num_workers, timeout=0.3)
     outcomes = going.collect()
@@ -233,13 +239,12 @@ def test_one_interrupt_lets_running_rows_finish(num_workers, capfd):
         return theta
 
     simulate(Simulator(slow, batched=False), THETA[:2], SEEDS[:2], num_workers=num_workers).collect()  # workers are up
+    going = simulate(Simulator(slow, batched=False), THETA, SEEDS, num_workers=num_workers)
     rows, began = [], time.perf_counter()
     interrupt_after(0.4)
     with pytest.raises(KeyboardInterrupt):
-        for done, outcomes in simulate(Simulator(slow, batched=False), THETA, SEEDS, num_workers=num_workers):
-            assert outcomes.ok.all()
-            rows.extend(done)
-    assert rows == list(range(len(rows)))
+        gather(going, rows)
+    assert sorted(rows) == list(range(len(rows)))
     assert num_workers <= len(rows) <= 5 * num_workers
     assert time.perf_counter() - began < 2
     assert "Finishing what runs" in capfd.readouterr().err
@@ -248,12 +253,10 @@ def test_one_interrupt_lets_running_rows_finish(num_workers, capfd):
 
 @pytest.mark.parametrize("num_workers", [1, 2])
 def test_two_interrupts_stop_at_once(num_workers):
-    began = time.perf_counter()
+    stuck = Simulator(lambda theta, seed: time.sleep(60), batched=False)
+    going, began = simulate(stuck, THETA, SEEDS, num_workers=num_workers), time.perf_counter()
     interrupt_after(0.4, 0.6)
     with pytest.raises(KeyboardInterrupt):
-        going = simulate(
-            Simulator(lambda theta, seed: time.sleep(60), batched=False), THETA, SEEDS, num_workers=num_workers
-        )
         going.collect()
     assert time.perf_counter() - began < 5
 

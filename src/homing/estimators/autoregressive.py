@@ -103,7 +103,7 @@ def autoregressive_flow(
     transformer: Transformer,
     hidden_features: int,
     num_layers: int,
-    depth: int = 2,
+    depth: int = 1,
     bins: int = 10,
     bound: float = 5.0,
 ) -> Transformed:

@@ -20,7 +20,6 @@ import jax.numpy as jnp
 import numpy as np
 from flowjax.distributions import AbstractDistribution
 from jax import Array
-from jax.scipy.linalg import solve_triangular
 from paramax import NonTrainable
 
 from homing.estimators.mixture import Gaussians, MixtureNetwork
@@ -45,6 +44,7 @@ class ConditionalDensity(eqx.Module):
     slope: Array | NonTrainable  # (d, p); p = 0 where the base does not look at x
     offset: Array | NonTrainable  # (d,)
     scale: Array | NonTrainable  # (d, d), lower triangular
+    whiten: Array | NonTrainable  # its inverse, because thousands of small triangular solves are slow
     core: AbstractDistribution
 
     def context(self, x: Array) -> Context:
@@ -52,8 +52,8 @@ class ConditionalDensity(eqx.Module):
         return Context(jnp.ravel(self.embedding(x)), self.slope @ flat[: self.slope.shape[1]] + self.offset)
 
     def log_prob(self, z: Array, context: Context) -> Array:
-        residual = solve_triangular(self.scale, z - context.mean, lower=True)
-        return self.core._log_prob(residual, context.features) - jnp.log(jnp.diagonal(self.scale)).sum()
+        residual = self.whiten @ (z - context.mean)
+        return self.core._log_prob(residual, context.features) + jnp.log(jnp.diagonal(self.whiten)).sum()
 
     def sample(self, key: Array, context: Context) -> Array:
         return context.mean + self.scale @ self.core._sample(key, context.features)
@@ -62,8 +62,7 @@ class ConditionalDensity(eqx.Module):
         """The mixture that q(z | x) is, where the core is one."""
         assert isinstance(self.core, MixtureNetwork)
         mixture = self.core.components(context.features)
-        inverse = solve_triangular(self.scale, jnp.eye(context.mean.size), lower=True)
-        precisions = jnp.einsum("ji,kjl,lm->kim", inverse, mixture.precisions, inverse)
+        precisions = jnp.einsum("ji,kjl,lm->kim", self.whiten, mixture.precisions, self.whiten)
         return Gaussians(mixture.log_weights, context.mean + mixture.means @ self.scale.T, precisions)
 
 
@@ -112,5 +111,6 @@ def conditional_density(
     core: AbstractDistribution, base: Base, embedding: Callable[[Array], Array] | None = None
 ) -> ConditionalDensity:
     """Put a density together from its parts, on the device as float32."""
-    fixed = [NonTrainable(jax.device_put(np.asarray(a, np.float32))) for a in base]
+    arrays = (*base, np.linalg.inv(base.scale))
+    fixed = [NonTrainable(jax.device_put(np.asarray(array, np.float32))) for array in arrays]
     return ConditionalDensity(embedding or jnp.ravel, *fixed, core)

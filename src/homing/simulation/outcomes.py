@@ -136,7 +136,8 @@ def as_data(value: Any) -> np.ndarray:
         (dtype('float64'), dtype('float32'), dtype('float32'))
     """
     array = to_numpy(value, "the simulator's output")
-    return array if array.dtype.kind == "f" else array.astype(np.result_type(array.dtype, np.float32))
+    least = np.float16 if array.dtype.kind == "f" else np.float32
+    return array.astype(np.result_type(array.dtype, least), copy=False)  # also in this machine's byte order
 
 
 def statuses(x: np.ndarray) -> np.ndarray:

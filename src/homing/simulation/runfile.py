@@ -34,12 +34,12 @@ from homing.simulation.sqlite import (
     APPLICATION,
     FORMAT,
     Damage,
+    beside,
     checksum,
     connect,
     explained,
     lock,
-    lock_path,
-    recognised,
+    recognise,
     transaction,
 )
 
@@ -74,11 +74,10 @@ class RunFile:
         self._me = to_json(f"process {os.getpid()} on {socket.gethostname()} ({os.urandom(4).hex()})", "writer")
         try:
             with explained(path, "be opened"):
+                if write and not path.exists():
+                    _create(path)
                 self._connection = connect(path, write)
-                if write and not recognised(self._connection, path, empty_allowed=True):
-                    self._create()
-                elif not write:
-                    recognised(self._connection, path, empty_allowed=False)
+                recognise(self._connection, path)
                 if write:
                     self._db.execute("PRAGMA journal_mode = WAL")
                     self._db.execute("PRAGMA synchronous = FULL")
@@ -94,13 +93,6 @@ class RunFile:
             raise StoreError(f"{self.path} was closed; open it again to use it.")
         return self._connection
 
-    def _create(self) -> None:
-        with transaction(self._db):
-            for statement in _SCHEMA:
-                self._db.execute(statement)
-            self._db.execute(f"PRAGMA application_id = {APPLICATION}")
-            self._db.execute(f"PRAGMA user_version = {FORMAT}")
-
     def close(self) -> None:
         """Make the file one file again, without a log beside it, and let go of it."""
         if self._connection is not None:
@@ -113,7 +105,7 @@ class RunFile:
             self._connection = None
         if self._lock is not None:
             with suppress(OSError):
-                os.unlink(lock_path(self.path))
+                beside(self.path, "-lock").unlink()
             self._lock.close()
             self._lock = None
 
@@ -131,7 +123,8 @@ class RunFile:
 
     def _save(self, table: str, *values: Any) -> None:
         marks = ", ".join("?" * (len(values) + 1))
-        self._db.execute(f"INSERT OR REPLACE INTO {table} VALUES ({marks})", (*values, checksum(*values)))
+        verb = "REPLACE" if table in ("fact", "result") else "INSERT"
+        self._db.execute(f"{verb} INTO {table} VALUES ({marks})", (*values, checksum(*values)))
 
     def save_fact(self, name: str, text: str) -> None:
         with self._writing():
@@ -228,10 +221,10 @@ class RunFile:
         if count != len(ids):
             raise Damage(f"{len(ids) - count} simulations belong to no batch")
         for known in rounds:
-            mine = slice(*np.searchsorted(ids, [known.ids[0], known.ids[-1] + 1])) if len(known.ids) else slice(0, 0)
-            rows = ids[mine] - known.ids[:1].sum()
+            first, last = known.ids[[0, -1]]
+            mine = slice(*np.searchsorted(ids, [first, last + 1]))
             for name, column in zip(("status", "seconds", "worker", "error"), columns):
-                getattr(known.outcomes, name)[rows] = column[mine]
+                getattr(known.outcomes, name)[ids[mine] - first] = column[mine]
         return x_shape
 
     def _simulations(self) -> tuple[np.ndarray, ...]:
@@ -270,6 +263,26 @@ class RunFile:
             for number, crc, x in self._db.execute("SELECT number, x_crc, x FROM batch"):
                 if crc != zlib.crc32(x):
                     raise Damage(f"the data of batch {number} are not what was written")
+
+
+def _create(path: Path) -> None:
+    """Make an empty run file under another name, so that under its own it is whole whenever it is there."""
+    new = beside(path, "-new")
+    new.unlink(missing_ok=True)
+    connection = connect(new, write=True)
+    try:
+        with transaction(connection):
+            for statement in _SCHEMA:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA application_id = {APPLICATION}")
+            connection.execute(f"PRAGMA user_version = {FORMAT}")
+    finally:
+        connection.close()
+    os.replace(new, path)
+    if os.name == "posix":  # the new name must survive a power cut too
+        directory = os.open(path.parent, os.O_RDONLY)
+        os.fsync(directory)
+        os.close(directory)
 
 
 def _row_contents(columns: Any) -> list[bytes]:

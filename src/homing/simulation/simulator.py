@@ -32,7 +32,8 @@ class Simulator:
     text is left alone). A batch's is that of its first row, and batches begin at fixed rows, so the numbers depend
     neither on workers nor on timing. A function with none of them is expected to draw from global generators: Python's
     `random`, NumPy's legacy generator and, if imported, torch's are seeded before each call and put back afterwards. In
-    threads such calls run one at a time; with one of the three parameters they run side by side.
+    threads such calls run one at a time; with one of the three parameters they run side by side, and only these are
+    proof against what else a process does (Dask's workers draw from Python's generator themselves).
 
     Attributes:
         function: Gets theta as arrays of `kind`; returns an array of any library, a number or a list.

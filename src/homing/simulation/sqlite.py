@@ -34,9 +34,9 @@ def checksum(*values: Any) -> int:
     return crc
 
 
-def lock_path(path: Path) -> Path:
-    """The file beside a run file that its writer holds."""
-    return path.with_name(path.name + "-lock")
+def beside(path: Path, suffix: str) -> Path:
+    """A file beside a run file: its own name and a suffix."""
+    return path.with_name(path.name + suffix)
 
 
 def lock(path: Path) -> sqlite3.Connection:
@@ -44,11 +44,13 @@ def lock(path: Path) -> sqlite3.Connection:
 
     SQLite's own file locks do it, so that it works wherever SQLite does.
     """
-    connection = sqlite3.connect(lock_path(path), timeout=0, isolation_level=None, check_same_thread=False)
+    connection = None
     try:
+        connection = sqlite3.connect(beside(path, "-lock"), timeout=0, isolation_level=None, check_same_thread=False)
         connection.execute("BEGIN EXCLUSIVE")
     except sqlite3.OperationalError as error:
-        connection.close()
+        if connection is not None:
+            connection.close()
         if "locked" in str(error):
             raise StoreError(
                 f"{path} is being written by {_writer(path)}. A run file has one writer at a time: let that "
@@ -74,24 +76,24 @@ def connect(path: Path, write: bool) -> sqlite3.Connection:
     return sqlite3.connect(address, uri=True, isolation_level=None, timeout=30.0, check_same_thread=False)
 
 
-def recognised(connection: sqlite3.Connection, path: Path, empty_allowed: bool) -> bool:
-    """Whether it is a run file of a format we know; False if it is still empty.
+def recognise(connection: sqlite3.Connection, path: Path) -> None:
+    """Make sure that it is a run file of a format we know.
 
     Raises:
         StoreError: If it is anything else.
     """
     ((application,),) = connection.execute("PRAGMA application_id")
     ((version,),) = connection.execute("PRAGMA user_version")
-    ((tables,),) = connection.execute("SELECT count(*) FROM sqlite_schema")
-    if application == 0 and tables == 0 and empty_allowed:
-        return False
+    if path.stat().st_size <= 1:  # which SQLite takes for an empty database
+        raise StoreError(
+            f"{path} is empty, not a run file. If nothing was to be in it, delete it to start a run there."
+        )
     if application != APPLICATION:
         raise StoreError(f"{path} is an SQLite database, but no run file. Choose another name for the run.")
     if version > FORMAT:
         raise StoreError(
             f"{path} has format {version}; this version of homing reads formats up to {FORMAT}. Upgrade homing."
         )
-    return True
 
 
 @contextmanager

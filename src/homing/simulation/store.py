@@ -112,13 +112,15 @@ class Store:
 
         Raises:
             ShapeError: If theta and seeds do not fit each other or what was planned before.
-            ArgumentError: If the round is neither the newest nor the one after it, or is finished already.
+            ArgumentError: If theta is empty, or the round is neither the newest nor the one after it, or is finished.
         """
         theta, seeds = np.array(theta, float), np.array(seeds, np.uint64)
         rounds = self.rounds
         d = next((known.theta.shape[1] for known in rounds.values()), theta.shape[-1] if theta.ndim else 0)
         if theta.ndim != 2 or seeds.shape != theta.shape[:1] or theta.shape[1] != d:
             raise ShapeError(f"plan: expected theta (n, {d}) and seeds (n,), found {theta.shape} and {seeds.shape}.")
+        if not len(theta):
+            raise ArgumentError("plan: expected at least one simulation, found none.")
         newest = max(rounds, default=0)
         if number not in (newest, newest + 1) or number == 0:
             raise ArgumentError(f"plan: expected round {newest + 1} or more of round {newest}, found round {number}.")
@@ -164,7 +166,7 @@ class Store:
         return sum(self._record(known, ids, outcomes, once) for known in self.rounds.values())
 
     def _record(self, known: Round, ids: np.ndarray, outcomes: Outcomes, wanted: np.ndarray) -> int:
-        rows = ids - (known.ids[0] if len(known.ids) else 0)
+        rows = ids - known.ids[0]
         mine = np.flatnonzero(wanted & (rows >= 0) & (rows < len(known.ids)) & (outcomes.status != Status.PLANNED))
         mine = mine[known.outcomes.status[rows[mine]] == Status.PLANNED]
         if not len(mine):

@@ -84,13 +84,13 @@ class Atomic:
         atoms = jnp.arange(self.num_atoms)
         which = (jnp.arange(len(batch.z))[:, None] + atoms) % num_rows
 
-        def row(x: Array, own: Array) -> tuple[Array, Array]:
+        def row(x: Array, z: Array, log_prior: Array) -> tuple[Array, Array]:
             context = density.context(x)
-            log_q = jax.vmap(lambda z: density.log_prob(z, context))(batch.z[own])
-            ratio = jnp.where(atoms < num_rows, log_q - batch.log_prior[own], -jnp.inf)
+            log_q = jax.vmap(lambda atom: density.log_prob(atom, context))(z)
+            ratio = jnp.where(atoms < num_rows, log_q - log_prior, -jnp.inf)
             return logsumexp(ratio) - ratio[0], -log_q[0]
 
-        contrast, negative_log_q = jax.vmap(row)(batch.x, which)
+        contrast, negative_log_q = jax.vmap(row)(batch.x, batch.z[which], batch.log_prior[which])
         if self.combined:
             contrast = contrast + jnp.where(batch.source == 0, negative_log_q, 0.0)
         return contrast
