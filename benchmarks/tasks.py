@@ -131,7 +131,8 @@ def sir() -> Task:
         # With S and I as fractions of all people, S is a prey that does not breed.
         rates = np.column_stack([np.zeros_like(beta), beta, gamma, beta])
         ill = np.exp(predator_prey(rates, (1 - 1e-6, 1e-6), np.arange(10) * 17.0)[:, 1])
-        return rng.binomial(1000, np.clip(ill, 0, 1)).astype(float)
+        counts = rng.binomial(1000, np.clip(np.nan_to_num(ill), 0, 1))
+        return np.where(np.isnan(ill), np.nan, counts)
 
     return Task("sir", 2, 10, prior, simulate)
 
@@ -161,7 +162,7 @@ def predator_prey(
         tolerance: Largest estimated error of a step in u or v, that is, relative in X or Y.
 
     Returns:
-        Shape (n, 2, t), log X and log Y.
+        Shape (n, 2, t), log X and log Y; NaN from where no step was small enough, as for rates that are not finite.
 
     Source: Dormand and Prince (1980), A family of embedded Runge-Kutta formulae.
     """
@@ -190,6 +191,8 @@ def _advance(state: np.ndarray, step: np.ndarray, rates: np.ndarray, span: float
         factor = np.clip(0.9 * np.maximum(error, 1e-10) ** -0.2, 0.2, 5.0)
         # The end of a span may cut a step short; that says nothing against the longer one.
         step[rows] = np.where(accepted & (h < step[rows]), np.maximum(step[rows], h * factor), h * factor)
+        stuck = rows[~accepted & (h < 1e-7 * span)]
+        state[:, stuck], left[stuck] = np.nan, 0
         rows = rows[left[rows] > 0]
 
 

@@ -152,3 +152,13 @@ def test_predator_prey_solves_the_equation(name, step):
         exact = solve_ivp(slope, (0, times[-1]), start, "LSODA", times, rtol=1e-8, atol=1e-16, args=tuple(row)).y
         np.testing.assert_allclose(np.exp(found), exact, rtol=1e-4)
     np.testing.assert_allclose(tasks.predator_prey(rates[3:4], start, times), solved[3:4], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["sir", "lotka_volterra"])
+def test_rates_that_cannot_be_solved_give_nan_in_their_row_only(name):
+    task = tasks.make(name, "")
+    theta = task.prior_sample(np.random.default_rng(0), 3)
+    theta[1, 0], theta[2, 0] = np.nan, 1e12
+    x = task.simulator(theta, np.random.default_rng(1))
+    assert np.isfinite(x[0]).all()
+    assert np.isnan(x[1:, -1]).all()

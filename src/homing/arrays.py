@@ -110,5 +110,7 @@ def to_numpy(value: Any, name: str = "value") -> np.ndarray:
     except Exception as error:
         raise ArgumentError(f"{name} must be an array of numbers, found {type(value).__name__}: {error}") from error
     if array.dtype.kind not in "biuf":
-        raise ArgumentError(f"{name} must be an array of real numbers, found dtype {array.dtype} ({type(value).__name__}).")
+        raise ArgumentError(
+            f"{name} must be an array of real numbers, found dtype {array.dtype} ({type(value).__name__})."
+        )
     return array

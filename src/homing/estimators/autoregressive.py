@@ -20,7 +20,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flowjax.bijections import Affine, Invert, Scan
+from flowjax.bijections import Invert, Scan
 from flowjax.bijections.bijection import AbstractBijection
 from flowjax.bijections.rational_quadratic_spline import RationalQuadraticSpline
 from flowjax.distributions import StandardNormal, Transformed
@@ -53,7 +53,9 @@ class Layer(AbstractBijection):
     def _parameters(self, z: Array, condition: Array) -> Array:
         """The transforms' parameters at z, shape (d, P)."""
         width = self.enter.shape[0]
-        rank = jnp.arange(width) % self.shape[0]  # a hidden unit of rank r sees coordinates placed before r, and the context
+        rank = (
+            jnp.arange(width) % self.shape[0]
+        )  # a hidden unit of rank r sees coordinates placed before r, and the context
         h = jnp.where(self.order[None, :] < rank[:, None], self.enter, 0.0) @ z + self.context @ condition
         h = jax.nn.silu(h + self.biases[0])
         same = rank[:, None] >= rank[None, :]
@@ -63,11 +65,20 @@ class Layer(AbstractBijection):
         visible = self.order[:, None, None] >= rank[None, None, :]
         return jnp.where(visible, outputs, 0.0) @ h + self.leave_bias.reshape(self.shape[0], -1)
 
-    def _scalar(self, parameters: Array) -> AbstractBijection:
-        """The scalar transform with the given unconstrained parameters, shape (P,); zeros give the identity."""
+    def _forward(self, parameters: Array, z: Array) -> tuple[Array, Array]:
+        """The scalar transform with unconstrained parameters, shape (P,), and its log derivative; zeros give the identity."""
         if self.transformer == "affine":
-            shift, scale = parameters[0], jax.nn.softplus(parameters[1] + _ONE) + _MIN_SCALE
-            return eqx.tree_at(lambda a: (a.loc, a.scale), Affine(), (shift, scale))
+            shift, scale = _affine(parameters)
+            return z * scale + shift, jnp.log(scale)
+        return self._spline(parameters).transform_and_log_det(z)
+
+    def _backward(self, parameters: Array, noise: Array) -> Array:
+        if self.transformer == "affine":
+            shift, scale = _affine(parameters)
+            return (noise - shift) / scale
+        return self._spline(parameters).inverse(noise)
+
+    def _spline(self, parameters: Array) -> RationalQuadraticSpline:
         x, y, slope = jnp.split(parameters, (self.bins, 2 * self.bins))
         spline = RationalQuadraticSpline(knots=self.bins - 1, interval=self.bound)
         slopes = jnp.pad(jax.nn.softplus(slope + _ONE) + _MIN_DERIVATIVE, 1, constant_values=1.0)
@@ -76,16 +87,20 @@ class Layer(AbstractBijection):
 
     def transform_and_log_det(self, x: Array, condition: Array) -> tuple[Array, Array]:
         parameters = self._parameters(x, condition)
-        noise, log_det = jax.vmap(lambda p, v: self._scalar(p).transform_and_log_det(v))(parameters, x)
+        noise, log_det = jax.vmap(self._forward)(parameters, x)
         return noise, log_det.sum()
 
     def inverse_and_log_det(self, y: Array, condition: Array) -> tuple[Array, Array]:
         def place(k: Array, z: Array) -> Array:
-            solved = jax.vmap(lambda p, v: self._scalar(p).inverse(v))(self._parameters(z, condition), y)
+            solved = jax.vmap(self._backward)(self._parameters(z, condition), y)
             return jnp.where(self.order == k, solved, z)
 
         z = jax.lax.fori_loop(0, self.shape[0], place, jnp.zeros_like(y))
         return z, -self.transform_and_log_det(z, condition)[1]
+
+
+def _affine(parameters: Array) -> tuple[Array, Array]:
+    return parameters[0], jax.nn.softplus(parameters[1] + _ONE) + _MIN_SCALE
 
 
 def _increasing(parameters: Array, bound: float) -> Array:

@@ -44,9 +44,7 @@ class Builder(Protocol):
     NumPy generator for the initial weights, and the least precision a Gaussian component may have in z.
     """
 
-    def __call__(
-        self, z: np.ndarray, x: np.ndarray, rng: np.random.Generator, min_precision: float
-    ) -> Estimator: ...
+    def __call__(self, z: np.ndarray, x: np.ndarray, rng: np.random.Generator, min_precision: float) -> Estimator: ...
 
 
 def _z_score(value: ZScore | bool | None, name: str) -> ZScore:
@@ -154,7 +152,7 @@ def posterior_nn(
         8
     """
     if model not in _MODELS:
-        raise ArgumentError(f'model must be one of {", ".join(map(repr, _MODELS))}, found {model!r}.')
+        raise ArgumentError(f"model must be one of {', '.join(map(repr, _MODELS))}, found {model!r}.")
     sizes = dict(
         hidden_features=hidden_features, num_transforms=num_transforms, num_bins=num_bins, num_components=num_components
     )
@@ -162,8 +160,12 @@ def posterior_nn(
         if not isinstance(size, (int, np.integer)) or size < (2 if name == "num_bins" else 1):
             raise ArgumentError(f"{name} must be a positive whole number (bins at least 2), found {size!r}.")
     if embedding_net is not None and not callable(embedding_net):
-        raise ArgumentError(f"embedding_net must be a JAX function or an equinox module, found {type(embedding_net).__name__}.")
+        raise ArgumentError(
+            f"embedding_net must be a JAX function or an equinox module, found {type(embedding_net).__name__}."
+        )
     if library_of(embedding_net) == "torch":
-        raise ArgumentError("embedding_net is a torch module; training runs in JAX, so bring an equinox module or a JAX function.")
+        raise ArgumentError(
+            "embedding_net is a torch module; training runs in JAX, so bring an equinox module or a JAX function."
+        )
     theta, data = _z_score(z_score_theta, "z_score_theta"), _z_score(z_score_x, "z_score_x")
     return PosteriorBuilder(model, **sizes, embedding_net=embedding_net, z_score_theta=theta, z_score_x=data)

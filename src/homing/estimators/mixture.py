@@ -81,7 +81,9 @@ class MixtureNetwork(AbstractDistribution):
         which, noise = jax.random.split(key)
         k = jax.random.categorical(which, mixture.log_weights)
         cholesky = jnp.linalg.cholesky(mixture.precisions[k])
-        return mixture.means[k] + solve_triangular(cholesky, jax.random.normal(noise, self.shape), trans="T", lower=True)
+        return mixture.means[k] + solve_triangular(
+            cholesky, jax.random.normal(noise, self.shape), trans="T", lower=True
+        )
 
 
 def mixture_network(

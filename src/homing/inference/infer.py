@@ -13,7 +13,12 @@ _METHODS = {"SNPE": SNPE, "SNPE_C": SNPE, "APT": SNPE, "NPE": SNPE}
 
 
 def infer(
-    simulator: Callable[..., Any], prior: Any, method: str = "SNPE", num_simulations: int = 1000, num_workers: int = 1, **options: Any
+    simulator: Callable[..., Any],
+    prior: Any,
+    method: str = "SNPE",
+    num_simulations: int = 1000,
+    num_workers: int = 1,
+    **options: Any,
 ) -> DirectPosterior:
     """Simulate from the prior, learn, and return the posterior, good for any x.
 

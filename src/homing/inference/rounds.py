@@ -50,7 +50,19 @@ class RoundRecord:
         return asdict(self)
 
 
-_COLUMNS = ("round", "proposal", "simulations", "valid", "loss", "epochs", "held out", "at bounds", "simulate", "train", "sample")
+_COLUMNS = (
+    "round",
+    "proposal",
+    "simulations",
+    "valid",
+    "loss",
+    "epochs",
+    "held out",
+    "at bounds",
+    "simulate",
+    "train",
+    "sample",
+)
 
 
 def _cells(record: RoundRecord) -> tuple[str, ...]:

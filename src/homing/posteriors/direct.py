@@ -86,7 +86,9 @@ class DirectPosterior:
         if x is not None:
             return check_observation(x, self.ensemble.x_shape)
         if self._x_o is None:
-            raise ObservationError("There is no x to condition on: pass x=..., or set one with posterior.set_default_x(x_o).")
+            raise ObservationError(
+                "There is no x to condition on: pass x=..., or set one with posterior.set_default_x(x_o)."
+            )
         return self._x_o
 
     def sample(self, sample_shape: Any = (), x: Any | None = None, show_progress_bars: bool | None = None) -> Any:
@@ -138,7 +140,9 @@ class DirectPosterior:
         """
         array = np.atleast_2d(to_numpy(theta, "theta").astype(np.float64))
         if array.ndim != 2 or array.shape[1] != self.prior.dim:
-            raise ShapeError(f"theta must have shape (n, {self.prior.dim}) or ({self.prior.dim},), found {np.shape(theta)}.")
+            raise ShapeError(
+                f"theta must have shape (n, {self.prior.dim}) or ({self.prior.dim},), found {np.shape(theta)}."
+            )
         return self.prior.kind.give(self.evaluate(array, self.condition_of(x)))
 
     def evaluate(self, theta: np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -226,7 +230,7 @@ def _check_shape(sample_shape: Any) -> tuple[int, ...]:
     except (TypeError, ValueError):
         exact, shape = False, ()
     if not exact or any(n < 0 for n in shape):
-        raise ArgumentError(f"sample_shape must be a whole number or a tuple of them, zero or larger, found {sample_shape!r}.")
+        raise ArgumentError(
+            f"sample_shape must be a whole number or a tuple of them, zero or larger, found {sample_shape!r}."
+        )
     return shape
-
-

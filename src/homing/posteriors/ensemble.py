@@ -116,7 +116,9 @@ class Ensemble:
         for m, (member, count) in enumerate(zip(self.members, counts)):
             if count:
                 word = np.uint32(random.word(seed, "draws", m))
-                parts.append(_in_chunks(lambda c, d=member, w=word: _draw(d, data, w, np.int32(c)), int(count), on_chunk))
+                parts.append(
+                    _in_chunks(lambda c, d=member, w=word: _draw(d, data, w, np.int32(c)), int(count), on_chunk)
+                )
         z = np.concatenate(parts)
         return (z if len(parts) == 1 else rng.permutation(z)).astype(np.float64)
 

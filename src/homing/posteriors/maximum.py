@@ -9,7 +9,9 @@ import numpy as np
 _STARTS = 3
 
 
-def maximise(log_prob: Callable[[np.ndarray], np.ndarray], draws: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+def maximise(
+    log_prob: Callable[[np.ndarray], np.ndarray], draws: np.ndarray, low: np.ndarray, high: np.ndarray
+) -> np.ndarray:
     """The maximum of a log density, climbing from the best of its draws.
 
     Args:
@@ -36,7 +38,9 @@ def maximise(log_prob: Callable[[np.ndarray], np.ndarray], draws: np.ndarray, lo
 
     order = np.argsort(-log_prob(draws))[:_STARTS]
     found = [
-        minimize(objective, (draws[i] - centre) / scale, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 100}).x
+        minimize(
+            objective, (draws[i] - centre) / scale, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 100}
+        ).x
         for i in order
     ]
     candidates = np.clip(np.concatenate([np.stack(found) * scale + centre, draws[order]]), low, high)

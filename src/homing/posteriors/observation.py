@@ -28,7 +28,11 @@ def check_observation(x: Any, x_shape: tuple[int, ...] | None) -> np.ndarray:
     """
     array = to_numpy(x, "x").astype(np.float64)
     if x_shape is not None and array.shape != x_shape:
-        if array.shape == (1, *x_shape) or (array.ndim == 0 and x_shape == (1,)) or (array.shape == (1,) and x_shape == ()):
+        if (
+            array.shape == (1, *x_shape)
+            or (array.ndim == 0 and x_shape == (1,))
+            or (array.shape == (1,) and x_shape == ())
+        ):
             array = array.reshape(x_shape)
         else:
             raise ObservationError(

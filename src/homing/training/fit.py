@@ -90,10 +90,10 @@ class _State(NamedTuple):
     params: Any
     optimizer: Any
     best: Any
-    best_loss: Array
-    best_epoch: Array
-    epoch: Array
-    key: Array
+    best_loss: Any
+    best_epoch: Any
+    epoch: Any
+    key: Any  # the words of a JAX key
 
 
 class _Settings(NamedTuple):
@@ -115,11 +115,14 @@ def _optimizer(settings: _Settings) -> optax.GradientTransformation:
     return optax.chain(optax.clip_by_global_norm(settings.clip_max_norm), optax.adam(settings.learning_rate))
 
 
-def _first_state(model: Any, seed: Any, settings: _Settings) -> _State:
+def _first_state(model: Any, seed: np.uint32, settings: _Settings) -> _State:
     params, _ = _is_trainable(model)
-    key = jax.random.key_data(jax.random.key(seed))
-    zero = jnp.zeros((), jnp.int32)
-    return _State(params, _optimizer(settings).init(params), params, jnp.array(jnp.inf), zero, zero, key)
+    # Clipping and Adam start from zeros; taking their shapes alone saves compiling a program for it.
+    zeros = jax.tree.map(
+        lambda leaf: np.zeros(leaf.shape, leaf.dtype), jax.eval_shape(_optimizer(settings).init, params)
+    )
+    key = np.array([0, seed], np.uint32)
+    return _State(params, zeros, params, np.float32(np.inf), np.int32(0), np.int32(0), key)
 
 
 def _stretch(
@@ -189,13 +192,15 @@ def _stretch(
 
 
 @Program
-def _start(model: Any, seed: Any, settings: _Settings) -> _State:
-    return _first_state(model, seed, settings)
-
-
-@Program
 def _advance(
-    state: _State, model: Any, split: _Split, rows: Rows, proposals: Gaussians | None, settings: _Settings, loss: Loss, batch_size: int
+    state: _State,
+    model: Any,
+    split: _Split,
+    rows: Rows,
+    proposals: Gaussians | None,
+    settings: _Settings,
+    loss: Loss,
+    batch_size: int,
 ) -> tuple[_State, Array]:
     return _stretch(state, model, split, rows, proposals, settings, loss, batch_size)
 
@@ -299,7 +304,7 @@ def _fit_member(
         num_batches=np.int32(num_batches),
         num_chunks=np.int32(-(-int(split.num_validation) // batch)),
     )
-    state = _start(model, seed, settings)
+    state = _first_state(model, seed, settings)
     history, stretch, done, converged = [], 1, 0, False
     while not converged and done < options.max_num_epochs:
         last = min(done + stretch, options.max_num_epochs)

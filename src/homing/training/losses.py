@@ -23,7 +23,7 @@ https://arxiv.org/abs/1905.07488, equations 2 to 4 and appendix A.1.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -54,7 +54,11 @@ class Rows(NamedTuple):
 class Loss(Protocol):
     """A loss: (density, batch, number of distinct rows at the batch's start, proposals) to one value a row, shape (B,)."""
 
-    def __call__(self, density: ConditionalDensity, batch: Rows, num_rows: Array, proposals: Gaussians | None) -> Array: ...
+    name: ClassVar[str]
+
+    def __call__(
+        self, density: ConditionalDensity, batch: Rows, num_rows: Array, proposals: Gaussians | None
+    ) -> Array: ...
 
 
 def _negative_log_prob(density: ConditionalDensity, batch: Rows) -> Array:
@@ -64,6 +68,8 @@ def _negative_log_prob(density: ConditionalDensity, batch: Rows) -> Array:
 @dataclass(frozen=True)
 class MaximumLikelihood:
     """Minus the log density of each row's own theta, times its weight."""
+
+    name: ClassVar[str] = "maximum likelihood"
 
     def __call__(self, density: ConditionalDensity, batch: Rows, num_rows: Array, proposals: Gaussians | None) -> Array:
         return batch.weight * _negative_log_prob(density, batch)
@@ -77,6 +83,7 @@ class Atomic:
     is a uniform choice without replacement.
     """
 
+    name: ClassVar[str] = "atomic"
     num_atoms: int = 10
     combined: bool = False
 
@@ -99,6 +106,8 @@ class Atomic:
 @dataclass(frozen=True)
 class NonAtomic:
     """SNPE-C's exact loss for a mixture density network; `proposals` holds the mixture of each source, source 0 being N(0, I)."""
+
+    name: ClassVar[str] = "non-atomic"
 
     def __call__(self, density: ConditionalDensity, batch: Rows, num_rows: Array, proposals: Gaussians | None) -> Array:
         assert proposals is not None
