@@ -13,6 +13,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from functools import cache
 from types import FrameType
 from typing import Any
 
@@ -53,23 +54,20 @@ def _call_with_alarm(seconds: float, function: Callable[[], Any]) -> Any:
     if _expendable:
         faulthandler.dump_traceback_later(seconds + GRACE, exit=True, file=_nowhere())
     try:
-        signal.setitimer(signal.ITIMER_REAL, seconds)
-        return function()
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        try:
+            signal.setitimer(signal.ITIMER_REAL, seconds)
+            return function()
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    finally:  # even if the alarm rang on the line above
         signal.signal(signal.SIGALRM, before)
         if _expendable:
             faulthandler.cancel_dump_traceback_later()
 
 
+@cache
 def _nowhere() -> int:
-    global _devnull
-    if _devnull is None:
-        _devnull = os.open(os.devnull, os.O_WRONLY)
-    return _devnull
-
-
-_devnull: int | None = None
+    return os.open(os.devnull, os.O_WRONLY)
 
 
 def _call_in_thread(seconds: float, function: Callable[[], Any]) -> Any:

@@ -107,7 +107,7 @@ class Lanes:
 
     def release(self, future: Future[Any]) -> None:
         lane = self._busy.pop(future)
-        if not isinstance(future.exception(), BrokenExecutor):
+        if future.cancelled() or not isinstance(future.exception(), BrokenExecutor):
             self._free.append(lane)
 
     def close(self) -> None:

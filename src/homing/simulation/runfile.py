@@ -78,11 +78,9 @@ class RunFile:
                     _create(path)
                 self._connection = connect(path, write)
                 recognise(self._connection, path)
-                if write:
-                    self._db.execute("PRAGMA journal_mode = WAL")
-                    self._db.execute("PRAGMA synchronous = FULL")
-                    self._save("fact", "writer", self._me)
             self._check()
+            if write:
+                self._sign_in()
         except BaseException:
             self.close()
             raise
@@ -93,13 +91,17 @@ class RunFile:
             raise StoreError(f"{self.path} was closed; open it again to use it.")
         return self._connection
 
+    def _sign_in(self) -> None:
+        with explained(self.path, "be written"):
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = FULL")
+            self._save("fact", "writer", self._me)
+
     def close(self) -> None:
         """Make the file one file again, without a log beside it, and let go of it."""
         if self._connection is not None:
-            with suppress(
-                sqlite3.Error
-            ):  # a reader holds on to the log, or the disk is full: it stays, and is complete
-                if self._lock is not None:
+            if self._lock is not None:
+                with suppress(sqlite3.Error):  # a reader holds the log, or the disk is full: it stays, and is complete
                     self._connection.execute("PRAGMA journal_mode = DELETE")
             self._connection.close()
             self._connection = None

@@ -84,10 +84,9 @@ def recognise(connection: sqlite3.Connection, path: Path) -> None:
     """
     ((application,),) = connection.execute("PRAGMA application_id")
     ((version,),) = connection.execute("PRAGMA user_version")
-    if path.stat().st_size <= 1:  # which SQLite takes for an empty database
-        raise StoreError(
-            f"{path} is empty, not a run file. If nothing was to be in it, delete it to start a run there."
-        )
+    size = path.stat().st_size
+    if size < 100:  # less than a header; SQLite may take it for a new database
+        raise StoreError(f"{path} has {size} bytes, too few for a run file. Delete it if a run is to start there.")
     if application != APPLICATION:
         raise StoreError(f"{path} is an SQLite database, but no run file. Choose another name for the run.")
     if version > FORMAT:
