@@ -90,10 +90,11 @@ def check_acknowledged(path, log):
             assert results[value] is not None
         else:
             assert (found["status"][value] != "planned").all()
-    with sqlite3.connect(path) as connection:  # none is there twice
-        (blobs,) = zip(*connection.execute("SELECT ids FROM batch")) if found else ((),)
-    ids = np.concatenate([np.frombuffer(blob, "<i8") for blob in blobs]) if blobs else np.empty(0, int)
-    assert len(np.unique(ids)) == len(ids) == (found["status"] != "planned").sum() if found else True
+    connection = sqlite3.connect(path)
+    blobs = [blob for (blob,) in connection.execute("SELECT ids FROM batch")]
+    connection.close()
+    ids = np.concatenate([np.empty(0, int), *(np.frombuffer(blob, "<i8") for blob in blobs)])
+    assert len(np.unique(ids)) == len(ids) == sum(found.get("status", np.empty(0)) != "planned")  # none is there twice
 
 
 def campaign(directory, kills, workers):

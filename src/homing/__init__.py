@@ -1,0 +1,63 @@
+"""Simulation-based inference that homes in on one observation.
+
+The face: what the first ten minutes need. The rest is in the rooms behind it, `homing.inference` and the like.
+
+A name is loaded from its room when it is first used (PEP 562), so `import homing` takes no time, and the processes that
+run simulators load no machine learning.
+
+Example:
+    >>> import numpy as np
+    >>> import homing
+    >>> def simulator(theta, rng):
+    ...     return theta + 0.1 * rng.normal(size=theta.shape)
+    >>> prior = homing.BoxUniform(low=[-2.0, -2.0], high=[2.0, 2.0])
+    >>> inference = homing.SNPE(simulator, prior, seed=1, show_progress_bars=False)
+    >>> posterior = inference(num_simulations=200, max_num_epochs=20)
+    >>> posterior.sample((1000,), x=[0.5, -0.5]).shape
+    (1000, 2)
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from homing.estimators import posterior_nn
+    from homing.inference import SNPE, infer, prepare_for_sbi, simulate_for_sbi
+    from homing.plots import pairplot
+    from homing.priors import BoxUniform
+    from homing.simulation import command
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "SNPE",
+    "BoxUniform",
+    "command",
+    "infer",
+    "pairplot",
+    "posterior_nn",
+    "prepare_for_sbi",
+    "simulate_for_sbi",
+]
+
+_ROOMS = {
+    "SNPE": "inference",
+    "BoxUniform": "priors",
+    "command": "simulation",
+    "infer": "inference",
+    "pairplot": "plots",
+    "posterior_nn": "estimators",
+    "prepare_for_sbi": "inference",
+    "simulate_for_sbi": "inference",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ROOMS:
+        raise AttributeError(f"module 'homing' has no attribute {name!r}; it has {', '.join(__all__)}.")
+    value = globals()[name] = getattr(importlib.import_module(f"homing.{_ROOMS[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,13 +1,15 @@
 """Compiled programs, kept in memory by their shapes and on disk by their content.
 
-Compiling is most of a short run's time, and the same program is compiled again in every process that runs the same analysis. A
-`Program` compiles a function once for each combination of shapes and static arguments, and stores the result in the user's
-cache directory under the hash of the program's text, the versions of JAX, and the processor's features: what is
-loaded is what would have been compiled, and a home directory shared by a mixed cluster never hands a processor a program it cannot
-run. JAX's own persistent cache is not used because switching it on changes JAX for the whole process.
+Compiling is most of a short run's time, and the same program is compiled again in every process that runs the same
+analysis. A `Program` compiles a function once for each combination of shapes and static arguments, and stores the
+result in the user's cache directory under the hash of the program's text, the versions of JAX, and the processor's
+features: what is loaded is what would have been compiled, and a home directory shared by a mixed cluster never hands a
+processor a program it cannot run. JAX's own persistent cache is not used because switching it on changes JAX for the
+whole process. Programs are float32 also where the user has switched JAX to 64 bits.
 
-The directory is `~/.cache/homing` (or below `$XDG_CACHE_HOME`), readable by its owner alone. The environment variable `HOMING_CACHE` names another,
-or switches it off (`HOMING_CACHE=off`). A damaged or foreign entry is ignored, and compiled again.
+The directory is `~/.cache/homing` (or below `$XDG_CACHE_HOME`), readable by its owner alone; one that others own or may
+write to is not used. The environment variable `HOMING_CACHE` names another, or switches it off (`HOMING_CACHE=off`). A
+damaged or foreign entry is ignored, and compiled again.
 """
 
 from __future__ import annotations
@@ -19,12 +21,12 @@ import platform
 import stat
 import tempfile
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import equinox as eqx
 import jax
-import jaxlib
 import numpy as np
 from jax.experimental import serialize_executable
 
@@ -84,7 +86,8 @@ class Program:
 
 
 def _compile(function: Callable[..., Any], dynamic: list[Any]) -> Any:
-    lowered = jax.jit(function).lower(dynamic)
+    with jax.enable_x64(False):
+        lowered = jax.jit(function).lower(dynamic)
     directory = cache_directory()
     if directory is None:
         return lowered.compile()
@@ -124,30 +127,36 @@ def _store(path: Path, compiled: Any) -> None:
 
 
 def cache_directory() -> Path | None:
-    """The directory of stored programs for this processor and version, made if need be; None if there is none to trust."""
+    """The directory of stored programs for this processor and version, made if need be; None if none can be trusted."""
     setting = os.environ.get("HOMING_CACHE", "")
     if setting.lower() in ("off", "0", "false", "no"):
         return None
     try:
         root = Path(setting) if setting else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "homing"
         directory = root / _fingerprint()
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        info = directory.stat()
-        foreign = hasattr(os, "getuid") and info.st_uid != os.getuid()
-        if foreign or info.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            return None  # loading a program runs it: what others may write is not ours to load
-        return directory
+        root.parent.mkdir(parents=True, exist_ok=True)
+        for folder in (root, directory):
+            folder.mkdir(mode=0o700, exist_ok=True)
+        return directory if _is_ours(root) and _is_ours(directory) else None
     except (OSError, RuntimeError):
         return None
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether nobody else owns or may write to it: loading a program runs it."""
+    if not hasattr(os, "getuid"):
+        return True
+    info = folder.stat()
+    return info.st_uid == os.getuid() and not info.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
 @functools.cache
 def _fingerprint() -> str:
     """Versions, backend, flags and processor features, as a name for a directory."""
-    device = jax.devices()[0]
-    parts = [jax.__version__, jaxlib.__version__, device.platform, device.device_kind, platform.machine()]
-    parts += [str(jax.config.jax_enable_x64), os.environ.get("XLA_FLAGS", ""), _processor_features()]
-    return f"jaxlib-{jaxlib.__version__}-{hashlib.sha256(repr(parts).encode()).hexdigest()[:16]}"
+    device, jaxlib = jax.devices()[0], version("jaxlib")
+    parts = [jax.__version__, jaxlib, device.platform, device.device_kind, platform.machine()]
+    parts += [os.environ.get("XLA_FLAGS", ""), _processor_features()]
+    return f"jaxlib-{jaxlib}-{hashlib.sha256(repr(parts).encode()).hexdigest()[:16]}"
 
 
 def _processor_features() -> str:

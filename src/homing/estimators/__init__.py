@@ -2,7 +2,10 @@
 
 from homing.estimators.build import Builder, Estimator, PosteriorBuilder, posterior_nn
 from homing.estimators.density import ConditionalDensity, Context
+from homing.estimators.likelihood import likelihood_density
 from homing.estimators.mixture import Gaussians, MixtureNetwork
+from homing.estimators.ridge import Ridge
+from homing.estimators.standardize import Standardize, fit_standardize
 
 __all__ = [
     "Builder",
@@ -12,5 +15,9 @@ __all__ = [
     "Gaussians",
     "MixtureNetwork",
     "PosteriorBuilder",
+    "Ridge",
+    "Standardize",
+    "fit_standardize",
+    "likelihood_density",
     "posterior_nn",
 ]

@@ -1,17 +1,20 @@
 r"""Masked autoregressive flows: the conditioner.
 
-A flow is a stack of layers, each a bijection \(\varepsilon_i = T(z_i; \phi_i)\) with \(\phi_i = \mathrm{net}_i(z_{<i}, c)\): coordinate i is moved by a
-monotone scalar transform whose parameters a network computes from the coordinates before it and from the context c. Its
-Jacobian is triangular, so \(\log q(z \mid c) = \sum_i \log N(\varepsilon_i) + \log |\partial T / \partial z_i|\) is exact. One network computes all
-\(\phi_i\) at once by masking the weights that would look ahead. Each layer takes the coordinates in an order of its own.
+A flow is a stack of layers, each a bijection \(\varepsilon_i = T(z_i; \phi_i)\) with
+\(\phi_i = \mathrm{net}_i(z_{<i}, c)\): coordinate i is moved by a monotone scalar transform whose parameters a network
+computes from the coordinates before it and from the context c. Its Jacobian is triangular, so
+\(\log q(z \mid c) = \sum_i \log N(\varepsilon_i) + \log |\partial T / \partial z_i|\) is exact. One network computes
+all \(\phi_i\) at once by masking the weights that would look ahead. Each layer takes the coordinates in an order of its
+own.
 
-The scalar transforms, the scan over layers and the distribution are flowjax's. The conditioner is ours because of what this
-package asks of it: it is made by NumPy in a millisecond (flowjax's takes seconds of compilation), and it adds the context to the
-first hidden layer as a separate product, so that with many theta for one x (the atoms of SNPE-C) the context's share is
-computed once per x.
+The scalar transforms, the scan over layers and the distribution are flowjax's. The conditioner is ours because of what
+this package asks of it: it is made by NumPy in a millisecond (flowjax's takes seconds of compilation), and it adds the
+context to the first hidden layer as a separate product, so that with many theta for one x (the atoms of SNPE-C) the
+context's share is computed once per x.
 
-Sources: Papamakarios, Pavlakou, Murray, *Masked Autoregressive Flow for Density Estimation*, 2017, https://arxiv.org/abs/1705.07057;
-Durkan, Bekasov, Murray, Papamakarios, *Neural Spline Flows*, 2019, https://arxiv.org/abs/1906.04032.
+Sources: Papamakarios, Pavlakou, Murray, *Masked Autoregressive Flow for Density Estimation*, 2017,
+https://arxiv.org/abs/1705.07057; Durkan, Bekasov, Murray, Papamakarios, *Neural Spline Flows*, 2019,
+https://arxiv.org/abs/1906.04032.
 """
 
 from typing import Literal
@@ -35,7 +38,7 @@ _ONE = float(np.log(np.expm1(1.0)))  # softplus(_ONE) = 1
 
 
 class Layer(AbstractBijection):
-    """One autoregressive layer, from the density's side: `transform` takes z to noise in one pass, `inverse` takes d."""
+    """One autoregressive layer, from the density's side: `transform` takes z to noise in one pass, `inverse` in d."""
 
     order: Array  # (d,) int: place of each coordinate in this layer's order
     enter: Array  # (H, d): from the coordinates to the first hidden layer
@@ -53,9 +56,8 @@ class Layer(AbstractBijection):
     def _parameters(self, z: Array, condition: Array) -> Array:
         """The transforms' parameters at z, shape (d, P)."""
         width = self.enter.shape[0]
-        rank = (
-            jnp.arange(width) % self.shape[0]
-        )  # a hidden unit of rank r sees coordinates placed before r, and the context
+        # A hidden unit of rank r sees the coordinates placed before r, and the context.
+        rank = jnp.arange(width) % self.shape[0]
         h = jnp.where(self.order[None, :] < rank[:, None], self.enter, 0.0) @ z + self.context @ condition
         h = jax.nn.silu(h + self.biases[0])
         same = rank[:, None] >= rank[None, :]
@@ -66,7 +68,7 @@ class Layer(AbstractBijection):
         return jnp.where(visible, outputs, 0.0) @ h + self.leave_bias.reshape(self.shape[0], -1)
 
     def _forward(self, parameters: Array, z: Array) -> tuple[Array, Array]:
-        """The scalar transform with unconstrained parameters, shape (P,), and its log derivative; zeros give the identity."""
+        """The scalar transform and its log derivative; parameters, shape (P,), of zero give the identity, nearly."""
         if self.transformer == "affine":
             shift, scale = _affine(parameters)
             return z * scale + shift, jnp.log(scale)
@@ -152,21 +154,23 @@ def autoregressive_flow(
         return rng.uniform(-limit, limit, (num_layers, *shape)).astype(np.float32)
 
     orders = [rng.permutation(dim) for _ in range(num_layers)]
-    for layer in range(1, num_layers, 2):  # every second layer in reverse, so that each coordinate comes late and early
+    for layer in range(1, num_layers, 2):  # in reverse every second time, so that each coordinate comes late and early
         orders[layer] = dim - 1 - orders[layer - 1]
+    weights = {
+        "order": np.stack(orders).astype(np.int32),
+        "enter": uniform(width, dim, fan_in=dim + dim_context),
+        "context": uniform(width, dim_context, fan_in=dim + dim_context),
+        "hidden": uniform(depth - 1, width, width, fan_in=width),
+        "leave": uniform(dim * num_parameters, width, fan_in=width, gain=0.1),
+        "biases": np.zeros((num_layers, depth, width), np.float32),
+        "leave_bias": np.zeros((num_layers, dim * num_parameters), np.float32),
+    }
     layers = Layer(
-        order=np.stack(orders).astype(np.int32),
-        enter=uniform(width, dim, fan_in=dim + dim_context),
-        context=uniform(width, dim_context, fan_in=dim + dim_context),
-        hidden=uniform(depth - 1, width, width, fan_in=width),
-        leave=uniform(dim * num_parameters, width, fan_in=width, gain=0.1),
-        biases=np.zeros((num_layers, depth, width), np.float32),
-        leave_bias=np.zeros((num_layers, dim * num_parameters), np.float32),
+        **jax.device_put(weights),
         transformer=transformer,
         bins=bins,
         bound=bound,
         shape=(dim,),
         cond_shape=(dim_context,),
     )
-    layers = jax.tree.map(jax.device_put, layers)
     return Transformed(StandardNormal((dim,)), Invert(Scan(layers)))

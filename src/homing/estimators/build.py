@@ -40,8 +40,9 @@ class Estimator:
 class Builder(Protocol):
     """What `density_estimator` may be besides a name.
 
-    Called with z of shape (n, d), the parameters in the space where the prior is a standard normal, x of shape (n, *x_shape), a
-    NumPy generator for the initial weights, and the least precision a Gaussian component may have in z.
+    Called with z of shape (n, d), the parameters in the space where the prior is a standard normal, x of shape
+    (n, *x_shape), a NumPy generator for the initial weights, and the least precision a Gaussian component may have in
+    z.
     """
 
     def __call__(self, z: np.ndarray, x: np.ndarray, rng: np.random.Generator, min_precision: float) -> Estimator: ...
@@ -71,11 +72,15 @@ class PosteriorBuilder:
     z_score_x: ZScore = "independent"
 
     def __call__(self, z: np.ndarray, x: np.ndarray, rng: np.random.Generator, min_precision: float) -> Estimator:
-        standardize = fit_standardize(x, self.z_score_x)
-        features = standardize(x)
-        dim, x_shape = z.shape[1], x.shape[1:]
-        base = self._base(z, features.reshape(len(x), -1).astype(np.float64))
-        dim_context = self._dim_context(x_shape)
+        standardize = fit_standardize(x, self.z_score_x, z)
+        return Estimator(standardize, self.density(z, standardize(x), rng, min_precision), x.shape[1:])
+
+    def density(
+        self, z: np.ndarray, features: np.ndarray, rng: np.random.Generator, min_precision: float = 0.0
+    ) -> ConditionalDensity:
+        """A fresh density of z, shape (n, d), given standardised data, shape (n, *x_shape)."""
+        base = self._base(z, features.reshape(len(features), -1).astype(np.float64))
+        dim, dim_context = z.shape[1], self._dim_context(features.shape[1:])
         if self.model == "mdn":
             core = mixture_network(
                 rng,
@@ -95,7 +100,7 @@ class PosteriorBuilder:
                 num_layers=self.num_transforms,
                 bins=self.num_bins,
             )
-        return Estimator(standardize, conditional_density(core, base, self.embedding_net), x_shape)
+        return conditional_density(core, base, self.embedding_net)
 
     def _base(self, z: np.ndarray, flat: np.ndarray) -> Base:
         if self.z_score_theta == "structured" and self.embedding_net is None and flat.shape[1] <= _MAX_LINEAR:
@@ -109,8 +114,9 @@ class PosteriorBuilder:
             out = jax.eval_shape(self.embedding_net, jax.ShapeDtypeStruct(x_shape, np.float32))
         except Exception as error:
             raise ShapeError(
-                f"embedding_net could not be applied to one x of shape {x_shape}: it must be a JAX function or an equinox "
-                f"module that takes one x, without a batch dimension, and returns an array. It raised: {error}"
+                f"embedding_net could not be applied to one x of shape {x_shape}: it must be a JAX function or an "
+                "equinox module that takes one x, without a batch dimension, and returns an array. It raised: "
+                f"{error}"
             ) from error
         return int(np.prod(out.shape))
 
@@ -129,17 +135,18 @@ def posterior_nn(
     """Describe a density estimator for q(theta | x), to be passed as `density_estimator`.
 
     Args:
-        model: `"maf"`, a masked autoregressive flow; `"nsf"`, the same with rational-quadratic splines; `"mdn"`, a mixture of
-            full-covariance Gaussians.
+        model: `"maf"`, a masked autoregressive flow; `"nsf"`, the same with rational-quadratic splines; `"mdn"`, a
+            mixture of full-covariance Gaussians.
         hidden_features: Width of the hidden layers.
         num_transforms: Layers of a flow.
         num_bins: Bins of a spline flow.
         num_components: Gaussians of a mixture.
-        embedding_net: A JAX function or equinox module from one x, shape x_shape, to features; trained with the rest if it
-            has weights. None passes x on as it is.
-        z_score_theta: `"structured"` starts from a linear regression of theta on x, `"independent"` centres and scales each
-            parameter, `"none"` does neither.
-        z_score_x: `"independent"` scales each entry of x robustly by itself, `"structured"` all alike, `"none"` not at all.
+        embedding_net: A JAX function or equinox module from one x, shape x_shape, to features; trained with the rest if
+            it has weights. None passes x on as it is.
+        z_score_theta: `"structured"` starts from a linear regression of theta on x, `"independent"` centres and scales
+            each parameter, `"none"` does neither.
+        z_score_x: `"independent"` scales each entry of x robustly by itself, `"structured"` all alike, `"none"` not at
+            all.
 
     Returns:
         A builder.
@@ -153,9 +160,12 @@ def posterior_nn(
     """
     if model not in _MODELS:
         raise ArgumentError(f"model must be one of {', '.join(map(repr, _MODELS))}, found {model!r}.")
-    sizes = dict(
-        hidden_features=hidden_features, num_transforms=num_transforms, num_bins=num_bins, num_components=num_components
-    )
+    sizes = {
+        "hidden_features": hidden_features,
+        "num_transforms": num_transforms,
+        "num_bins": num_bins,
+        "num_components": num_components,
+    }
     for name, size in sizes.items():
         if not isinstance(size, (int, np.integer)) or size < (2 if name == "num_bins" else 1):
             raise ArgumentError(f"{name} must be a positive whole number (bins at least 2), found {size!r}.")

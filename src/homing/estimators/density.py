@@ -1,18 +1,19 @@
 r"""The conditional density q(z | x): a linear base, an embedding of x, and a flow or a mixture for what is left.
 
-\(z = A x + b + S \varepsilon\), with \(\varepsilon \sim q(\varepsilon \mid \mathrm{embed}(x))\). A, b and S come in closed form from a ridge regression of z on x: for a simulator that
-is nearly linear, a few hundred simulations already determine them, and the network starts from that answer instead of from noise
-and has only the residual to learn. As a bijection of \(\varepsilon\), the base changes what the density is made of and never what it can
-be, so it is right under any proposal. z is theta in the space in which the prior is a standard normal.
+\(z = A x + b + S \varepsilon\), with \(\varepsilon \sim q(\varepsilon \mid \mathrm{embed}(x))\). A, b and S come in
+closed form from a ridge regression of z on x: for a simulator that is nearly linear, a few hundred simulations already
+determine them, and the network starts from that answer instead of from noise and has only the residual to learn. As a
+bijection of \(\varepsilon\), the base changes what the density is made of and never what it can be, so it is right
+under any proposal. z is theta in the space in which the prior is a standard normal.
 
-Source: ridge regression with its leave-one-out error in closed form: Hastie, Tibshirani, Friedman, *The Elements of Statistical Learning*, 2009,
-section 7.10, https://hastie.su.domains/ElemStatLearn/.
+Source: ridge regression with its leave-one-out error in closed form: Hastie, Tibshirani, Friedman, *The Elements of
+Statistical Learning*, 2009, section 7.10, https://hastie.su.domains/ElemStatLearn/.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -23,6 +24,7 @@ from jax import Array
 from paramax import NonTrainable
 
 from homing.estimators.mixture import Gaussians, MixtureNetwork
+from homing.estimators.ridge import Ridge, quadratic
 
 
 class Context(NamedTuple):
@@ -38,18 +40,22 @@ class Context(NamedTuple):
 
 
 class ConditionalDensity(eqx.Module):
-    """q(z | x) for one z of shape (d,) and one standardised x of shape x_shape."""
+    """q(z | x) for one z of shape (d,) and one standardised x of shape x_shape.
+
+    The base is kept wrapped as `NonTrainable`: apply `paramax.unwrap` to the density before calling it.
+    """
 
     embedding: Callable[[Array], Array]
-    slope: Array | NonTrainable  # (d, p); p = 0 where the base does not look at x
-    offset: Array | NonTrainable  # (d,)
-    scale: Array | NonTrainable  # (d, d), lower triangular
-    whiten: Array | NonTrainable  # its inverse, because thousands of small triangular solves are slow
+    slope: Array  # (d, p); p = 0 where the base does not look at x
+    offset: Array  # (d,)
+    scale: Array  # (d, d), lower triangular
+    whiten: Array  # its inverse, because thousands of small triangular solves are slow
     core: AbstractDistribution
 
     def context(self, x: Array) -> Context:
         flat = jnp.ravel(x)
-        return Context(jnp.ravel(self.embedding(x)), self.slope @ flat[: self.slope.shape[1]] + self.offset)
+        basis = quadratic(flat) if self.slope.shape[1] > flat.size else flat[: self.slope.shape[1]]
+        return Context(jnp.ravel(self.embedding(x)), self.slope @ basis + self.offset)
 
     def log_prob(self, z: Array, context: Context) -> Array:
         residual = self.whiten @ (z - context.mean)
@@ -82,35 +88,24 @@ def affine_base(z: np.ndarray, *, standardize: bool = True) -> Base:
     return Base(np.zeros((dim, 0)), z.mean(0), np.diag(np.maximum(z.std(0), 1e-6)))
 
 
-def linear_base(z: np.ndarray, x: np.ndarray) -> Base:
-    """The ridge regression of z, shape (n, d), on x, shape (n, p), with the penalty that predicts left-out rows best.
+def linear_base(z: np.ndarray, x: np.ndarray, *, products: bool = False) -> Base:
+    """The ridge regression of z, shape (n, d), on x, shape (n, p), and, if asked, on the products of x's columns.
 
     The residual's covariance is that of the leave-one-out residuals, so it does not shrink when there are few rows.
     """
-    x_mean, z_mean = x.mean(0), z.mean(0)
-    u, s, vt = np.linalg.svd(x - x_mean, full_matrices=False)
-    keep = s > 1e-6 * max(s.max(initial=0.0), 1e-30)
-    u, s, vt = u[:, keep], s[keep], vt[keep]
-    target = u.T @ (z - z_mean)
-    best: tuple[float, np.ndarray, np.ndarray] | None = None
-    for penalty in len(z) * np.logspace(-6, 3, 19):
-        shrink = s**2 / (s**2 + penalty)
-        leverage = 1 / len(z) + (u**2) @ shrink
-        left_out = (z - z_mean - u @ (shrink[:, None] * target)) / np.maximum(1 - leverage, 1e-3)[:, None]
-        error = float(np.log((left_out**2).mean(0) + 1e-12).sum())
-        if best is None or error < best[0]:
-            best = error, left_out, vt.T @ ((s / (s**2 + penalty))[:, None] * target)
-    assert best is not None
-    _, left_out, slope = best
+    slope, offset, left_out = Ridge(x, products).fit(z)
     covariance = left_out.T @ left_out / len(z)
     covariance += np.diag(1e-4 * np.diagonal(covariance) + 1e-10)
-    return Base(slope.T, z_mean - slope.T @ x_mean, np.linalg.cholesky(covariance))
+    return Base(slope, offset, np.linalg.cholesky(covariance))
 
 
 def conditional_density(
     core: AbstractDistribution, base: Base, embedding: Callable[[Array], Array] | None = None
 ) -> ConditionalDensity:
     """Put a density together from its parts, on the device as float32."""
-    arrays = (*base, np.linalg.inv(base.scale))
-    fixed = [NonTrainable(jax.device_put(np.asarray(array, np.float32))) for array in arrays]
-    return ConditionalDensity(embedding or jnp.ravel, *fixed, core)
+
+    def single(leaf: Any) -> Any:
+        return leaf.astype(np.float32) if eqx.is_array(leaf) and leaf.dtype == np.float64 else leaf
+    arrays = {**base._asdict(), "whiten": np.linalg.inv(base.scale)}
+    fixed: dict[str, Any] = {name: NonTrainable(jax.device_put(a.astype(np.float32))) for name, a in arrays.items()}
+    return ConditionalDensity(embedding=jax.tree.map(single, embedding or jnp.ravel), core=core, **fixed)

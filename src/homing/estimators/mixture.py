@@ -1,15 +1,19 @@
-r"""Mixture density networks: a mixture of full-covariance Gaussians whose parameters a network computes from the context.
+r"""Mixture density networks: a mixture of full-covariance Gaussians, its parameters computed from the context.
 
-\(q(\varepsilon \mid c) = \sum_k w_k(c)\, N(\varepsilon; m_k(c), \Lambda_k(c)^{-1})\), with \(\Lambda_k = F + U_k^\top U_k\), \(U_k\) upper triangular with a
-positive diagonal and F a fixed positive semidefinite floor. The floor is what makes the exact loss of SNPE-C safe: in the space in
-which the prior is a standard normal, every component gets a precision of at least the prior's, \(\Lambda_k \succeq I\), as any posterior
-with a bounded likelihood has, so that the proposal posterior's precision \(\Lambda_k + \tilde\Lambda_l - I\) is positive definite by construction.
+\(q(\varepsilon \mid c) = \sum_k w_k(c)\, N(\varepsilon; m_k(c), \Lambda_k(c)^{-1})\), with
+\(\Lambda_k = F + U_k^\top U_k\), \(U_k\) upper triangular with a positive diagonal and F a fixed positive semidefinite
+floor. The floor is what makes the exact loss of SNPE-C safe: in the space in which the prior is a standard normal,
+every component gets a precision of at least the prior's, \(\Lambda_k \succeq I\), as any posterior with a bounded
+likelihood has, so that the proposal posterior's precision \(\Lambda_k + \tilde\Lambda_l - I\) is positive definite by
+construction.
 
 Sources: Bishop, *Mixture Density Networks*, 1994, https://publications.aston.ac.uk/id/eprint/373/;
-Greenberg, Nonnenmacher, Macke, *Automatic Posterior Transformation for Likelihood-Free Inference*, 2019, https://arxiv.org/abs/1905.07488.
+Greenberg, Nonnenmacher, Macke, *Automatic Posterior Transformation for Likelihood-Free Inference*, 2019,
+https://arxiv.org/abs/1905.07488.
 """
 
-from typing import NamedTuple
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -26,7 +30,7 @@ _MIN_DIAGONAL = 1e-3
 
 
 class Gaussians(NamedTuple):
-    """A mixture of K Gaussians in precision form.
+    """A mixture of K Gaussians in precision form; NumPy arrays outside of compiled programs.
 
     Attributes:
         log_weights: (K,), normalised.
@@ -34,9 +38,9 @@ class Gaussians(NamedTuple):
         precisions: (K, d, d).
     """
 
-    log_weights: Array
-    means: Array
-    precisions: Array
+    log_weights: Any
+    means: Any
+    precisions: Any
 
 
 def mixture_log_prob(mixture: Gaussians, z: Array) -> Array:
@@ -52,7 +56,7 @@ class MixtureNetwork(AbstractDistribution):
 
     weights: tuple[Array, ...]
     biases: tuple[Array, ...]
-    floor: Array | NonTrainable  # (d, d); an array once `paramax.unwrap` has been applied to the model
+    floor: Array  # (d, d); wrapped as `NonTrainable` until `paramax.unwrap` is applied to the model
     num_components: int = eqx.field(static=True)
     shape: tuple[int, ...] = eqx.field(static=True)
     cond_shape: tuple[int, ...] = eqx.field(static=True)
@@ -109,24 +113,27 @@ def mixture_network(
 
     Example:
         >>> rng = np.random.default_rng(0)
-        >>> net = mixture_network(rng, dim=2, dim_context=3, hidden_features=8, num_components=4, floor=np.zeros((2, 2)))
+        >>> no_floor = np.zeros((2, 2))
+        >>> net = mixture_network(rng, dim=2, dim_context=3, hidden_features=8, num_components=4, floor=no_floor)
         >>> net.components(jnp.zeros(3)).precisions.shape
         (4, 2, 2)
     """
     sizes = [dim_context, *[hidden_features] * depth, num_components * (1 + dim + dim + dim * (dim - 1) // 2)]
-    weights = [rng.uniform(-1, 1, (o, i)) / np.sqrt(i) for i, o in zip(sizes[:-1], sizes[1:])]
+    weights = [rng.uniform(-1, 1, (o, i)) / np.sqrt(i) for i, o in pairwise(sizes)]
     weights[-1] *= 0.1
     biases = [np.zeros(o) for o in sizes[1:]]
     last = biases[-1].reshape(num_components, -1)
-    last[:, 1 : 1 + dim] = 0.5 * rng.standard_normal((num_components, dim)) * (num_components > 1)  # break the symmetry
+    if num_components > 1:  # break the symmetry
+        last[:, 1 : 1 + dim] = 0.5 * rng.standard_normal((num_components, dim))
 
     def put(arrays: list[np.ndarray]) -> tuple[Array, ...]:
         return tuple(jax.device_put(a.astype(np.float32)) for a in arrays)
 
+    fixed: Any = NonTrainable(*put([floor]))
     return MixtureNetwork(
         weights=put(weights),
         biases=put(biases),
-        floor=NonTrainable(jax.device_put(np.asarray(floor, np.float32))),
+        floor=fixed,
         num_components=num_components,
         shape=(dim,),
         cond_shape=(dim_context,),

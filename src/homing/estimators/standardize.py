@@ -1,9 +1,9 @@
 """From the data as the simulator gives them to what a network should see.
 
-Each entry of x is centred by its median and divided by its interquartile range (as a standard deviation), which an outlier
-cannot move, and what lies beyond five of these is drawn in logarithmically: a one-to-one map, so no information is lost, after
-which a heavy tail no longer decides the scale of everything else. The maps are NumPy in float64: data whose
-relevant digits lie far behind the leading ones survive the step to the network's float32.
+Each column of vector data is first put on the scale on which it is simple (`homing.estimators.columns`). Each entry of x is centred by its median and divided by its interquartile range (as a standard deviation), which an
+outlier cannot move, and what lies beyond five of these is drawn in logarithmically: a one-to-one map, so no information
+is lost, after which a heavy tail no longer decides the scale of everything else. The maps are NumPy in float64: data
+whose relevant digits lie far behind the leading ones survive the step to the network's float32.
 """
 
 from __future__ import annotations
@@ -13,8 +13,11 @@ from typing import Literal
 
 import numpy as np
 
+from homing.estimators.columns import ColumnMap, choose_columns, map_columns
+
 ZScore = Literal["independent", "structured", "none"]
 
+_MAX_COLUMNS = 256
 _LINEAR = 5.0  # beyond so many scales the map grows logarithmically
 
 
@@ -26,14 +29,17 @@ class Standardize:
         loc: Broadcastable to x_shape.
         scale: Likewise, positive.
         soft: Whether values beyond five scales are drawn in.
+        columns: Each column's map, for vector data; empty for none.
     """
 
     loc: np.ndarray
     scale: np.ndarray
     soft: bool = True
+    columns: tuple[ColumnMap, ...] = ()
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        u = (np.asarray(x, np.float64) - self.loc) / self.scale
+        x = np.asarray(x, np.float64)
+        u = ((map_columns(self.columns, x) if self.columns else x) - self.loc) / self.scale
         if self.soft:
             size = np.abs(u)
             beyond = size > _LINEAR
@@ -42,13 +48,14 @@ class Standardize:
         return np.clip(u, -1e6, 1e6).astype(np.float32)
 
 
-def fit_standardize(x: np.ndarray, z_score: ZScore = "independent") -> Standardize:
+def fit_standardize(x: np.ndarray, z_score: ZScore = "independent", z: np.ndarray | None = None) -> Standardize:
     """The map for data x of shape (n, *x_shape).
 
     Args:
         x: Finite data.
         z_score: `"independent"` scales each entry by itself, `"structured"` all entries alike (images, time series),
             `"none"` leaves the data as they are.
+        z: The parameters, shape (n, d), by which the scale of each column of vector data is chosen.
 
     Example:
         >>> x = np.array([[0.0, 7.0], [1.0, 7.0], [2.0, 7.0], [3.0, 7.0]])
@@ -58,11 +65,14 @@ def fit_standardize(x: np.ndarray, z_score: ZScore = "independent") -> Standardi
     x = np.asarray(x, np.float64)
     if z_score == "none":
         return Standardize(np.zeros(()), np.ones(()), soft=False)
+    columns: tuple[ColumnMap, ...] = ()
+    if z is not None and z_score == "independent" and x.ndim == 2 and x.shape[1] <= _MAX_COLUMNS:
+        columns = choose_columns(x, z)
+        x = map_columns(columns, x)
     axis = 0 if z_score == "independent" else None
     low, loc, high = np.quantile(x, [0.25, 0.5, 0.75], axis=axis)
     scale = (high - low) / 1.349
-    spread = x.std(axis=axis)
-    # Mostly one value (counts with many zeros): the quartiles coincide, the standard deviation has to do.
-    scale = np.where(scale > 1e-3 * spread, scale, spread)
     tiny = 1e-12 * np.maximum(np.abs(loc), 1e-300)
-    return Standardize(loc, np.where(scale > tiny, scale, 1.0))
+    # Mostly one value (counts with many zeros): the quartiles coincide, the standard deviation has to do.
+    scale = np.where(scale > tiny, scale, x.std(axis=axis))
+    return Standardize(loc, np.where(scale > tiny, scale, 1.0), columns=columns)

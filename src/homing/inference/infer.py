@@ -35,7 +35,8 @@ def infer(
 
     Example:
         >>> from homing.utils import BoxUniform
-        >>> posterior = infer(lambda theta: theta**2, BoxUniform([0.0], [1.0]), num_simulations=50, seed=0, show_progress_bars=False)
+        >>> prior = BoxUniform([0.0], [1.0])
+        >>> posterior = infer(lambda theta: theta**2, prior, num_simulations=50, seed=0, show_progress_bars=False)
         >>> posterior.sample((5,), x=[0.5]).shape
         (5, 1)
     """

@@ -1,8 +1,8 @@
 """Learning from the simulations of all rounds: which loss is right for them, and the fit.
 
-The loss follows from the proposals the rows came from, as values. All from the prior: maximum likelihood. Some from posteriors that
-are mixtures of Gaussians, learned by a mixture, under a prior that maps to a standard normal: the non-atomic loss, exact and without atoms. Anything else:
-the atomic loss.
+The loss follows from the proposals the rows came from, as values. All from the prior: maximum likelihood. Some from
+posteriors that are mixtures of Gaussians, learned by a mixture, under a prior that maps to a standard normal: the
+non-atomic loss, exact and without atoms. Anything else: the atomic loss.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from homing import random
 from homing.estimators import Builder, Gaussians, MixtureNetwork
 from homing.inference.options import TrainOptions
-from homing.posteriors import Ensemble
+from homing.posteriors import DirectPosterior, Ensemble
 from homing.priors import Prior
 from homing.proposals import FromPosterior, FromPrior, Proposal
 from homing.training import Atomic, FitInfo, Loss, MaximumLikelihood, NonAtomic, Rows, fit
@@ -73,7 +73,7 @@ def learn(
     seed: int,
     previous: Ensemble | None = None,
     on_loss: Callable[[Loss], None] | None = None,
-    on_epochs: Callable[[int], None] | None = None,
+    on_epochs: Callable[[int], object] | None = None,
 ) -> Learned:
     """One round's learning.
 
@@ -124,13 +124,19 @@ def choose_loss(
 
 
 def _is_mixture_proposal(proposal: Proposal) -> bool:
-    return isinstance(proposal, FromPosterior) and proposal.posterior.ensemble.is_mixture_of_gaussians
+    posterior = proposal.posterior if isinstance(proposal, FromPosterior) else None
+    return isinstance(posterior, DirectPosterior) and posterior.ensemble.is_mixture_of_gaussians
 
 
 def _as_mixtures(sources: Sequence[Proposal], dim: int) -> Gaussians:
     """Each source's mixture in z, padded to the largest by components of no weight; the prior is N(0, I)."""
     standard = Gaussians(np.zeros(1), np.zeros((1, dim)), np.eye(dim)[None])
-    parts = [s.posterior.ensemble.components(s.x) if isinstance(s, FromPosterior) else standard for s in sources]
+    parts = [
+        s.posterior.ensemble.components(s.x)
+        if isinstance(s, FromPosterior) and isinstance(s.posterior, DirectPosterior)
+        else standard
+        for s in sources
+    ]
     size = max(len(part.log_weights) for part in parts)
 
     def padded(part: Gaussians) -> Gaussians:

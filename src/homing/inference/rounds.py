@@ -22,8 +22,8 @@ class RoundRecord:
         epochs: Epochs trained.
         converged: Whether the validation loss stopped the training.
         validation_loss: The loss on the held-out rows; losses of different names do not compare.
-        boundary_mass: The posterior's largest share in the outermost half percent of the prior at a finite bound, at the default x
-            or, without one, the mean over some held-out x. None if not measured.
+        boundary_mass: The posterior's largest share in the outermost half percent of the prior at a finite bound, at
+            the default x or, without one, the mean over some held-out x. None if not measured.
         seconds: Wall time by part: simulate, train, sample.
     """
 
@@ -69,6 +69,7 @@ def _cells(record: RoundRecord) -> tuple[str, ...]:
     def number(value: float | None, form: str) -> str:
         return "-" if value is None else format(value, form)
 
+    seconds = (record.seconds.get(part) for part in ("simulate", "train", "sample"))
     return (
         str(record.round),
         record.proposal,
@@ -78,8 +79,8 @@ def _cells(record: RoundRecord) -> tuple[str, ...]:
         str(record.epochs) if record.loss else "-",
         number(record.validation_loss, ".3f"),
         number(record.boundary_mass, ".1%"),
-        *(number(record.seconds.get(part), ".2f") + (" s" if part in record.seconds else "") for part in ("simulate", "train", "sample")),
-    )  # fmt: skip
+        *("-" if value is None else f"{value:.2f} s" for value in seconds),
+    )
 
 
 class Rounds(Sequence[RoundRecord]):

@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 from homing import random
 from homing.arrays import Kind, to_numpy
 from homing.errors import ArgumentError, ShapeError
-from homing.posteriors import DirectPosterior
+from homing.posteriors import Posterior
 from homing.priors import Prior, as_prior
 from homing.proposals import FromPosterior, as_proposal
 from homing.simulation import Outcomes, Simulator, simulate
@@ -19,7 +19,7 @@ from homing.simulation.outcomes import assembled
 
 
 class PreparedSimulator:
-    """A simulator for batches, whatever it was for before: theta of shape (n, d) or (d,) in, x of shape (n, *x_shape) out.
+    """A simulator for batches, whatever it was for before: theta (n, d) or (d,) in, x of shape (n, *x_shape) out.
 
     Args:
         simulator: What to run.
@@ -78,8 +78,9 @@ def unprepared_simulator(simulator: Any, kind: Kind, batched: bool | None) -> Si
 def prepare_for_sbi(simulator: Callable[..., Any], prior: Any) -> tuple[PreparedSimulator, Any]:
     """Check a simulator and a prior, and make them fit each other.
 
-    Nothing is simulated. What is returned can be called by hand: `simulator(theta)` for a batch of theta, `prior.sample((n,))`,
-    `prior.log_prob(theta)`. `SNPE` does the same to what it is given, so this step may be left out.
+    Nothing is simulated. What is returned can be called by hand: `simulator(theta)` for a batch of theta,
+    `prior.sample((n,))`, `prior.log_prob(theta)`. `SNPE` does the same to what it is given, so this step may be left
+    out.
 
     Args:
         simulator: A function of one theta or of a batch; see `homing.simulation.Simulator`.
@@ -154,16 +155,16 @@ def simulate_for_sbi(
         show_progress_bar: Whether to show bars.
 
     Returns:
-        theta of shape (n, d) and x of shape (n, *x_shape), of the prior's kind; rows of failed simulations are NaN in x, and
-        are left out and counted when they are appended.
+        theta of shape (n, d) and x of shape (n, *x_shape), of the prior's kind; rows of failed simulations are NaN in
+        x, and are left out and counted when they are appended.
 
     Raises:
         ArgumentError: If the number is not positive.
         SimulationError: If nothing but failures came back.
     """
     check_count(num_simulations)
-    prior = proposal.prior if isinstance(proposal, DirectPosterior) else unprepared_prior(proposal)
-    source = as_proposal(proposal if isinstance(proposal, (DirectPosterior, FromPosterior)) else None, prior)
+    prior = proposal.prior if isinstance(proposal, Posterior) else unprepared_prior(proposal)
+    source = as_proposal(proposal if isinstance(proposal, (Posterior, FromPosterior)) else None, prior)
     seed = random.global_seed(prior.kind) if seed is None else seed
     theta = source.draw(num_simulations, random.word(seed, "propose"), show_progress_bar)
     given = prior.give(theta)
@@ -200,6 +201,7 @@ def check_rows(theta: Any, x: Any, prior: Prior) -> tuple[np.ndarray, np.ndarray
     if outside.any():
         raise ArgumentError(
             f"{int(outside.sum())} of {len(rows)} rows of theta lie outside the prior's support, the first is row "
-            f"{int(np.argmax(outside))}: {rows[np.argmax(outside)].tolist()}. The posterior has no mass there: leave them out, or widen the prior."
+            f"{int(np.argmax(outside))}: {rows[np.argmax(outside)].tolist()}. The posterior has no mass there: leave "
+            "them out, or widen the prior."
         )
     return rows, data

@@ -19,14 +19,14 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from tqdm.auto import tqdm
 
 from homing import random
 from homing.errors import ArgumentError, NotTrainedError, PriorError
-from homing.estimators import Builder, PosteriorBuilder, posterior_nn
+from homing.estimators import Builder, posterior_nn
 from homing.inference.campaign import Campaign
 from homing.inference.learn import Dataset, Learned, learn
 from homing.inference.options import TrainOptions, train_options
@@ -34,7 +34,7 @@ from homing.inference.rounds import Rounds
 from homing.inference.simulating import check_count, check_rows, unprepared_prior, unprepared_simulator
 from homing.posteriors import DirectPosterior, Ensemble
 from homing.proposals import FromPosterior, as_proposal
-from homing.training import Loss, MaximumLikelihood
+from homing.training import Atomic, Loss, MaximumLikelihood
 
 _AUDITED_X = 8  # held-out x at which the boundary is looked at while there is no default x
 
@@ -44,9 +44,10 @@ class SNPE:
 
     Args:
         simulator: A function from theta to data, of NumPy, torch or JAX arrays (the prior's kind), for one theta or a
-            batch (`batched` says which; None finds out, see `homing.simulation.Simulator`). None if all simulations are appended.
-        prior: A `BoxUniform`; a torch, numpyro or frozen scipy.stats distribution; a list of independent ones; or an object
-            with `sample` and `log_prob`.
+            batch (`batched` says which; None finds out, see `homing.simulation.Simulator`). None if all simulations are
+            appended.
+        prior: A `BoxUniform`; a torch, numpyro or frozen scipy.stats distribution; a list of independent ones; or an
+            object with `sample` and `log_prob`.
         density_estimator: `"maf"`, `"nsf"`, `"mdn"`, or a builder as `posterior_nn` returns.
         num_workers: Processes that simulate; the numbers do not depend on it.
         seed: Makes the run repeatable. None takes one from the global generator of the prior's library.
@@ -108,13 +109,13 @@ class SNPE:
             self.seed,
             show_progress_bars,
             store,
-            dict(
-                executor=executor,
-                num_workers=num_workers,
-                batch_size=simulation_batch_size,
-                timeout=timeout,
-                max_failures=max_failures,
-            ),
+            {
+                "executor": executor,
+                "num_workers": num_workers,
+                "batch_size": simulation_batch_size,
+                "timeout": timeout,
+                "max_failures": max_failures,
+            },
         )
 
     @property
@@ -221,7 +222,7 @@ class SNPE:
         else:
             self._say(f"Neural network trained for {epochs} epochs, the most it was allowed (max_num_epochs).")
         trained = time.perf_counter()
-        mass = self._audit_boundary(data)
+        mass = self._audit_boundary(data, learned.loss)
         campaign.complete(
             campaign.newest,
             {"train": trained - began, "audit": time.perf_counter() - trained},
@@ -233,7 +234,7 @@ class SNPE:
         )
         return learned
 
-    def _audit_boundary(self, data: Dataset) -> float:
+    def _audit_boundary(self, data: Dataset, loss: Loss) -> float:
         """The share of mass at the prior's bounds, at the default x or over some held-out ones; warns of a pile."""
         posterior = self.build_posterior()
         if posterior.default_x is not None:
@@ -241,11 +242,12 @@ class SNPE:
         else:
             at_x = [posterior.boundary(x) for x in data.x[data.is_validation][:_AUDITED_X]]
         piled = [boundary for boundary in at_x if boundary.is_piled]
-        if 2 * len(piled) > len(at_x):
+        if isinstance(loss, Atomic) and 2 * len(piled) > len(at_x):
             warnings.warn(
-                f"{piled[0].mass:.1%} of the posterior's mass is piled up in the outermost 0.5 % of the prior's mass, for {piled[0].where}. "
-                "The atomic loss does not see mass where no atoms lie. Compare with one round of as many simulations from the prior.",
-                stacklevel=5,
+                f"{piled[0].mass:.1%} of the posterior's mass is piled up in the outermost 0.5 % of the prior's mass, "
+                f"for {piled[0].where}. The atomic loss does not see mass where no atoms lie. Compare with one round of "
+                "as many simulations from the prior.",
+                stacklevel=4,
             )
         return float(np.mean([boundary.mass for boundary in at_x]))
 
@@ -261,8 +263,8 @@ class SNPE:
 def _as_builder(density_estimator: Any) -> Builder:
     if isinstance(density_estimator, str):
         return posterior_nn(density_estimator)  # type: ignore[arg-type]
-    if isinstance(density_estimator, PosteriorBuilder) or callable(density_estimator):
-        return density_estimator
+    if callable(density_estimator):
+        return cast(Builder, density_estimator)
     raise ArgumentError(f'density_estimator must be "maf", "nsf", "mdn", or a builder, found {density_estimator!r}.')
 
 

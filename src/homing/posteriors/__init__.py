@@ -3,6 +3,19 @@
 from homing.posteriors.boundary import Boundary
 from homing.posteriors.direct import DirectPosterior
 from homing.posteriors.ensemble import Ensemble
+from homing.posteriors.hybrid import HybridPosterior
 from homing.posteriors.observation import check_observation
+from homing.posteriors.posterior import Posterior
+from homing.posteriors.surrogate import SurrogateLikelihood, coordinates, likelihood_ensemble
 
-__all__ = ["Boundary", "DirectPosterior", "Ensemble", "check_observation"]
+__all__ = [
+    "Boundary",
+    "DirectPosterior",
+    "Ensemble",
+    "HybridPosterior",
+    "Posterior",
+    "SurrogateLikelihood",
+    "check_observation",
+    "coordinates",
+    "likelihood_ensemble",
+]

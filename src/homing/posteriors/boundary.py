@@ -1,12 +1,13 @@
 r"""The audit of the prior's bounds.
 
-A loss that only compares atoms with each other does not see mass where no atoms lie. On the bounded support of a prior such mass
-cannot leave; it piles up against a bound. Two numbers tell a pile from a posterior that truly touches the bound: the share of the
-draws in the outermost half percent of the prior's mass on that side, and the share in the next half percent. Where data
-inform about a bound, the density there is smooth and the two are alike; a pile is all in the first.
+A loss that only compares atoms with each other does not see mass where no atoms lie. On the bounded support of a prior
+such mass cannot leave; it piles up against a bound. Two numbers tell a pile from a posterior that truly touches the
+bound: the share of the draws in the outermost half percent of the prior's mass on that side, and the share in the next
+half percent. Where data inform about a bound, the density there is smooth and the two are alike; a pile is all in the
+first.
 
-Source: Deistler, Goncalves, Macke, *Truncated proposals for scalable and hassle-free simulation-based inference*, 2022, appendix 5,
-https://arxiv.org/abs/2210.04815.
+Source: Deistler, Goncalves, Macke, *Truncated proposals for scalable and hassle-free simulation-based inference*, 2022,
+appendix 5, https://arxiv.org/abs/2210.04815.
 """
 
 from __future__ import annotations

@@ -1,236 +1,42 @@
-"""The posterior of neural posterior estimation: drawn from and evaluated directly.
+"""The posterior of neural posterior estimation: a trained density of theta, drawn from and evaluated directly.
 
-The density lives in the space where the prior is a standard normal: q(theta | x) = q(z | x) |dz/dtheta|, z = T(theta). It is normalised exactly
-because q(z | x) is and T is a bijection of the support; nothing is rejected and no leakage factor is estimated.
-
-Source: Papamakarios, Murray, *Fast epsilon-free Inference of Simulation Models with Bayesian Conditional Density Estimation*, 2016,
-https://arxiv.org/abs/1605.06376.
+Source: Papamakarios, Murray, *Fast epsilon-free Inference of Simulation Models with Bayesian Conditional Density
+Estimation*, 2016, https://arxiv.org/abs/1605.06376.
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from tqdm.auto import tqdm
 
-from homing import random
-from homing.arrays import to_numpy
-from homing.errors import ArgumentError, ObservationError, ShapeError
-from homing.posteriors.boundary import Boundary, boundary_mass
 from homing.posteriors.ensemble import Ensemble
-from homing.posteriors.maximum import maximise
-from homing.posteriors.observation import check_observation
+from homing.posteriors.posterior import Posterior
 from homing.priors import Prior
 
-_MAP_DRAWS = 4096
 
-
-class DirectPosterior:
+class DirectPosterior(Posterior):
     """p(theta | x) as a trained density.
-
-    Arrays go in and come out as the kind the prior is made of. It never changes after it was made, except for its default
-    x; what is trained later makes another posterior.
 
     Args:
         ensemble: The trained density of z given x.
-        prior: The prior, with its bijection between theta and z.
-        multi_round: Whether proposals other than the prior were used: then it is good at its default x, and perhaps
-            nowhere else.
-        seed: Decides the draws: the k-th call of `sample` on equal posteriors gives equal draws.
-        x_o: The default x, shape x_shape, or None.
-        show_progress_bars: Whether `sample` shows a bar where not told otherwise.
+        prior: The prior.
+        **options: As for `Posterior`.
     """
 
-    def __init__(
-        self,
-        ensemble: Ensemble,
-        prior: Prior,
-        *,
-        multi_round: bool,
-        seed: int,
-        x_o: np.ndarray | None = None,
-        show_progress_bars: bool = True,
-    ):
+    def __init__(self, ensemble: Ensemble, prior: Prior, **options: Any):
+        super().__init__(prior, ensemble.x_shape, **options)
         self.ensemble = ensemble
-        self.prior = prior
-        self.multi_round = multi_round
-        self._seed = seed
-        self._calls = 0
-        self._x_o = x_o
-        self._bars = show_progress_bars
+
+    def _draw_z(
+        self, num: int, x: np.ndarray, seed: int, on_chunk: Callable[[int], None] | None = None
+    ) -> np.ndarray:
+        return self.ensemble.sample(num, x, seed, on_chunk)
+
+    def _log_prob_z(self, z: np.ndarray, x: np.ndarray) -> np.ndarray:
+        return self.ensemble.log_prob(z, x)
 
     @property
-    def default_x(self) -> Any | None:
-        """The x used where none is given, as the prior's kind with shape (1, *x_shape); None if there is none."""
-        return None if self._x_o is None else self.prior.kind.give(self._x_o[None])
-
-    def set_default_x(self, x: Any) -> DirectPosterior:
-        """Condition on x where nothing else is said.
-
-        Args:
-            x: Shape x_shape or (1, *x_shape).
-
-        Returns:
-            This posterior.
-
-        Raises:
-            ObservationError: If x is not one finite observation of the data's shape.
-        """
-        self._x_o = check_observation(x, self.ensemble.x_shape)
-        return self
-
-    def condition_of(self, x: Any | None = None) -> np.ndarray:
-        """The observation meant by `x`, shape x_shape: x itself, or the default."""
-        if x is not None:
-            return check_observation(x, self.ensemble.x_shape)
-        if self._x_o is None:
-            raise ObservationError(
-                "There is no x to condition on: pass x=..., or set one with posterior.set_default_x(x_o)."
-            )
-        return self._x_o
-
-    def sample(self, sample_shape: Any = (), x: Any | None = None, show_progress_bars: bool | None = None) -> Any:
-        """Draw from p(theta | x).
-
-        Args:
-            sample_shape: A tuple, or a number n for (n,). `()` gives one draw of shape (d,).
-            x: The observation, shape x_shape or (1, *x_shape); the default x if None.
-            show_progress_bars: Whether to show a bar.
-
-        Returns:
-            Shape (*sample_shape, d), of the prior's kind, within the prior's support.
-
-        Raises:
-            ObservationError: If there is no x, or it does not fit.
-            ArgumentError: If the shape is not made of whole numbers, zero or larger.
-
-        Example:
-            >>> from homing.inference import SNPE
-            >>> from homing.utils import BoxUniform
-            >>> inference = SNPE(lambda theta: theta, BoxUniform([0.0], [1.0]), seed=0, show_progress_bars=False)
-            >>> posterior = inference(num_simulations=50, max_num_epochs=1)
-            >>> posterior.sample((2, 3), x=[0.5]).shape
-            (2, 3, 1)
-        """
-        shape = _check_shape(sample_shape)
-        theta = self.draw(math.prod(shape), self.condition_of(x), self._next_seed(), show_progress_bars)
-        return self.prior.give(theta).reshape(*shape, self.prior.dim)
-
-    def draw(self, num: int, x: np.ndarray, seed: int, show_progress_bars: bool | None = None) -> np.ndarray:
-        """Draws as float64 NumPy, shape (num, d), at an x of shape x_shape, from a seed of the caller's."""
-        bars = self._bars if show_progress_bars is None else show_progress_bars
-        with tqdm(total=num, desc=f"Drawing {num} posterior samples", disable=not bars) as bar:
-            return self.prior.from_normal(self.ensemble.sample(num, x, seed, bar.update))
-
-    def log_prob(self, theta: Any, x: Any | None = None) -> Any:
-        """The posterior's log density, normalised; -inf exactly outside the prior's support.
-
-        Args:
-            theta: Shape (n, d) or (d,).
-            x: The observation; the default x if None.
-
-        Returns:
-            Shape (n,), of the prior's kind; n is 1 for theta of shape (d,).
-
-        Raises:
-            ShapeError: If theta does not have d columns.
-            ObservationError: If there is no x, or it does not fit.
-        """
-        array = np.atleast_2d(to_numpy(theta, "theta").astype(np.float64))
-        if array.ndim != 2 or array.shape[1] != self.prior.dim:
-            raise ShapeError(
-                f"theta must have shape (n, {self.prior.dim}) or ({self.prior.dim},), found {np.shape(theta)}."
-            )
-        return self.prior.kind.give(self.evaluate(array, self.condition_of(x)))
-
-    def evaluate(self, theta: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """The log density as float64 NumPy, shape (n,), of theta with shape (n, d) at an x of shape x_shape."""
-        values = np.full(len(theta), -np.inf)
-        inside = self.prior.is_inside(theta)
-        if inside.any():
-            rows = theta[inside]
-            values[inside] = self.ensemble.log_prob(self.prior.to_normal(rows), x) + self.prior.log_det(rows)
-        return values
-
-    def map(self, x: Any | None = None) -> Any:
-        """The theta of highest posterior density, shape (d,), of the prior's kind.
-
-        Climbs from the best of some thousand draws; the density is that over theta, so it depends on how the
-        parameters are expressed.
-
-        Args:
-            x: The observation; the default x if None.
-
-        Raises:
-            ObservationError: If there is no x, or it does not fit.
-        """
-        observed = self.condition_of(x)
-        draws = self.draw(_MAP_DRAWS, observed, random.word(self._seed, "map"), show_progress_bars=False)
-        best = maximise(lambda theta: self.evaluate(theta, observed), draws, self.prior.low, self.prior.high)
-        return self.prior.give(best[None])[0]
-
-    def boundary(self, x: Any | None = None) -> Boundary:
-        """How much of the posterior's mass lies next to the prior's bounds; see `Boundary`."""
-        z = self.ensemble.sample(_MAP_DRAWS, self.condition_of(x), random.word(self._seed, "boundary"))
-        return boundary_mass(z, self.prior)
-
-    def pairplot(self, num_samples: int = 10_000, x: Any | None = None, **options: Any) -> tuple[Any, Any]:
-        """Draw from the posterior and plot every pair of parameters.
-
-        Args:
-            num_samples: Number of draws.
-            x: The observation; the default x if None.
-            **options: As for `homing.utils.pairplot`.
-
-        Returns:
-            The figure and its axes.
-        """
-        from homing.plots import pairplot
-
-        return pairplot(self.sample((num_samples,), x), **options)
-
-    def _next_seed(self) -> int:
-        self._calls += 1
-        return random.word(self._seed, "sample", self._calls)
-
-    def __str__(self) -> str:
-        what = "multi-round" if self.multi_round else "amortized"
-        where = "" if self._x_o is None else f" Evaluates and samples by default at x={_brief(self._x_o[None])}."
-        use = (
-            "It was trained for one observation: `.sample()`, `.log_prob()` and `.map()` are right there, and perhaps nowhere else."
-            if self.multi_round
-            else "It allows `.sample()`, `.log_prob()` and `.map()` for any x, without training again."
-        )
-        return (
-            f"Posterior conditional density p(θ|x) ({what}).{where}\n\n"
-            f"This DirectPosterior-object was obtained with a SNPE-class method using a flow. {use}"
-        )
-
-    def __repr__(self) -> str:
-        return (
-            f"DirectPosterior(method_family=snpe, members={len(self.ensemble.members)}, "
-            f"prior={self.prior.describe()}, x_shape={self.ensemble.x_shape})"
-        )
-
-
-def _brief(array: np.ndarray) -> str:
-    """The array as nested lists; only the beginning of a long one."""
-    if array.size <= 100:
-        return str(array.tolist())
-    head = ", ".join(str(value) for value in array.ravel()[:5].tolist())
-    return f"[[{head}, ...]] (shape {array.shape})"
-
-
-def _check_shape(sample_shape: Any) -> tuple[int, ...]:
-    try:
-        shape = (int(sample_shape),) if np.ndim(sample_shape) == 0 else tuple(int(n) for n in sample_shape)
-        exact = list(shape) == np.atleast_1d(sample_shape).tolist()
-    except (TypeError, ValueError):
-        exact, shape = False, ()
-    if not exact or any(n < 0 for n in shape):
-        raise ArgumentError(
-            f"sample_shape must be a whole number or a tuple of them, zero or larger, found {sample_shape!r}."
-        )
-    return shape
+    def _origin(self) -> str:
+        return "This DirectPosterior-object was obtained with a SNPE-class method using a flow."

@@ -1,7 +1,7 @@
 """Trained densities as one: a weighted mixture of members that looks at data as they come and speaks NumPy.
 
-Draws and densities run through programs of one fixed size, however many are asked for, so one compiled program serves all;
-two of them run side by side, since one uses one processor.
+Draws and densities run through programs of one fixed size, however many are asked for, so one compiled program serves
+all; two of them run side by side, since one uses one processor.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def _components(density: ConditionalDensity, x: Any) -> Gaussians:
     return model.components(model.context(x))
 
 
-def _in_chunks(call: Callable[[int], Any], num: int, on_chunk: Callable[[int], None] | None = None) -> np.ndarray:
+def _in_chunks(call: Callable[[int], Any], num: int, on_chunk: Callable[[int], object] | None = None) -> np.ndarray:
     """The first `num` of the rows that `call(chunk)` gives, _CHUNK at a time and in order."""
 
     def results() -> Iterator[np.ndarray]:
@@ -64,8 +64,7 @@ def _in_chunks(call: Callable[[int], Any], num: int, on_chunk: Callable[[int], N
             return
         yield np.asarray(call(0))  # compiles, once
         with ThreadPoolExecutor(_THREADS) as pool:
-            for part in pool.map(lambda chunk: np.asarray(call(chunk)), chunks[1:]):
-                yield part
+            yield from pool.map(lambda chunk: np.asarray(call(chunk)), chunks[1:])
 
     parts, done = [], 0
     for part in results():
@@ -101,11 +100,15 @@ class Ensemble:
     def dim(self) -> int:
         return self.members[0].core.shape[0]
 
+    def member(self, m: int) -> Ensemble:
+        """One member alone."""
+        return Ensemble([self.members[m]], np.ones(1), self.standardize, self.x_shape)
+
     @property
     def is_mixture_of_gaussians(self) -> bool:
         return all(isinstance(member.core, MixtureNetwork) for member in self.members)
 
-    def sample(self, num: int, x: np.ndarray, seed: int, on_chunk: Callable[[int], None] | None = None) -> np.ndarray:
+    def sample(self, num: int, x: np.ndarray, seed: int, on_chunk: Callable[[int], object] | None = None) -> np.ndarray:
         """Draws of z at one x of shape x_shape, shape (num, d), float64, in random order."""
         if num == 0:
             return np.zeros((0, self.dim))

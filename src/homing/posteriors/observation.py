@@ -36,14 +36,14 @@ def check_observation(x: Any, x_shape: tuple[int, ...] | None) -> np.ndarray:
             array = array.reshape(x_shape)
         else:
             raise ObservationError(
-                f"x must have the shape of one simulation's data, {x_shape}, or (1, ...) before it; found {array.shape}. "
-                "A posterior is conditioned on one observation at a time."
+                f"x must have the shape of one simulation's data, {x_shape}, or (1, ...) before it; found "
+                f"{array.shape}. A posterior is conditioned on one observation at a time."
             )
     if np.isnan(array).any():
         where = np.argwhere(np.isnan(array))[0].tolist()
         raise ObservationError(
-            f"x contains {int(np.isnan(array).sum())} NaN, the first at index {where}: the posterior given missing data is not defined. "
-            "Leave these entries out of the simulator's output too, or impute them in both."
+            f"x contains {int(np.isnan(array).sum())} NaN, the first at index {where}: the posterior given missing "
+            "data is not defined. Leave these entries out of the simulator's output too, or impute them in both."
         )
     if (np.abs(array) > _FLOAT32_MAX).any():
         where = np.argwhere(np.abs(array) > _FLOAT32_MAX)[0].tolist()

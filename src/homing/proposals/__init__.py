@@ -1,5 +1,6 @@
 """Where a round simulates, and what that means for learning."""
 
 from homing.proposals.proposal import FromDensity, FromPosterior, FromPrior, Proposal, as_proposal
+from homing.proposals.truncated import Region, TruncatedPrior, posterior_region
 
-__all__ = ["FromDensity", "FromPosterior", "FromPrior", "Proposal", "as_proposal"]
+__all__ = ["FromDensity", "FromPosterior", "FromPrior", "Proposal", "Region", "TruncatedPrior", "as_proposal", "posterior_region"]

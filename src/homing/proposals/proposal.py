@@ -1,7 +1,8 @@
 """A proposal is what a round's theta were drawn from, as a typed value: the loss follows from what it is.
 
-`FromPrior`: maximum likelihood is right as it stands. `FromPosterior`: drawn from a posterior at one x; needs the atomic loss, or the non-atomic
-one where the posterior is a mixture of Gaussians. `FromDensity`: any other distribution over theta; needs the atomic loss.
+`FromPrior`: maximum likelihood is right as it stands. `FromPosterior`: drawn from a posterior at one x; needs the
+atomic loss, or the non-atomic one where the posterior is a mixture of Gaussians. `FromDensity`: any other distribution
+over theta; needs the atomic loss.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from homing.errors import ArgumentError, ObservationError, PriorError
-from homing.posteriors import DirectPosterior
+from homing.posteriors import Posterior
 from homing.priors import Prior, as_prior, same_distribution
+from homing.proposals.truncated import TruncatedPrior
 from homing.random import generator
 
 
@@ -33,7 +35,7 @@ class FromPrior:
 class FromPosterior:
     """Draws from a posterior at the x it was set to when it became a proposal."""
 
-    posterior: DirectPosterior
+    posterior: Posterior
     x: np.ndarray
     name = "posterior"
 
@@ -54,15 +56,15 @@ class FromDensity:
         return self.density.sample(generator(seed, "proposal"), num)
 
 
-Proposal = FromPrior | FromPosterior | FromDensity
+Proposal = FromPrior | FromPosterior | FromDensity | TruncatedPrior
 
 
 def as_proposal(proposal: Any, prior: Prior) -> Proposal:
     """The proposal that a user's object stands for.
 
     Args:
-        proposal: None or anything equal to the prior, for the prior, whatever object it is; a posterior with a default x; or
-            a distribution over theta of any library.
+        proposal: None or anything equal to the prior, for the prior, whatever object it is; a posterior with a default
+            x; or a distribution over theta of any library.
         prior: The prior.
 
     Raises:
@@ -71,9 +73,9 @@ def as_proposal(proposal: Any, prior: Prior) -> Proposal:
     """
     if proposal is None or isinstance(proposal, FromPrior):
         return FromPrior(prior)
-    if isinstance(proposal, (FromPosterior, FromDensity)):
+    if isinstance(proposal, (FromPosterior, FromDensity, TruncatedPrior)):
         return proposal
-    if isinstance(proposal, DirectPosterior):
+    if isinstance(proposal, Posterior):
         if proposal.prior.dim != prior.dim:
             raise ArgumentError(f"The proposal has {proposal.prior.dim} parameters and the prior {prior.dim}.")
         try:

@@ -33,6 +33,10 @@ class Engine(Protocol):
         """Run `function(simulator, task)`."""
         ...
 
+    def cancel_waiting(self) -> None:
+        """Cancel the tasks that do not run yet."""
+        ...
+
     def release(self, future: Future[Any]) -> None:
         """Take back the place of a finished task."""
         ...
@@ -52,7 +56,11 @@ def engine_for(executor: Any, num_workers: int, timeout: float | None) -> Engine
         raise ArgumentError(f"num_workers must be a positive integer, found {num_workers!r}.")
     if executor is None:
         return Here() if num_workers == 1 and timeout is None else Lanes(num_workers)
-    if not hasattr(executor, "submit") and not hasattr(executor, "get_executor"):
+    if type(executor).__module__ == "distributed.cfexecutor":
+        executor = executor._client  # see Dask
+    if hasattr(executor, "get_executor"):
+        return Dask(executor, num_workers)
+    if not hasattr(executor, "submit"):
         raise ArgumentError(
             "executor must be a concurrent.futures.Executor or a Dask Client, "
             f"found {type(executor).__name__}. Leave it out to use num_workers={num_workers} processes on this machine."
@@ -70,6 +78,9 @@ class Here:
         future: Future[Any] = Future()
         future.set_result(function(simulator, task))
         return future
+
+    def cancel_waiting(self) -> None:
+        pass
 
     def release(self, future: Future[Any]) -> None:
         pass
@@ -105,9 +116,12 @@ class Lanes:
         self._busy[future] = lane
         return future
 
+    def cancel_waiting(self) -> None:
+        pass  # each lane has one task, which runs
+
     def release(self, future: Future[Any]) -> None:
         lane = self._busy.pop(future)
-        if future.cancelled() or not isinstance(future.exception(), BrokenExecutor):
+        if not isinstance(future.exception(), BrokenExecutor):
             self._free.append(lane)
 
     def close(self) -> None:
@@ -136,13 +150,11 @@ def _end_with(parent: int) -> None:
 
 
 class Foreign:
-    """An executor of the user's: a pool, threads, MPI, or a Dask cluster."""
+    """An executor of the user's: a pool, threads, MPI, a cluster."""
 
     restarts_workers = False
 
-    def __init__(self, executor: Any, num_workers: int):
-        if hasattr(executor, "get_executor"):  # a Dask Client; the same task may be wanted twice, so it is not "pure"
-            executor = executor.get_executor(pure=False)
+    def __init__(self, executor: Executor, num_workers: int):
         self._executor = executor
         self._futures: set[Future[Any]] = set()
         self._threads, self._pack = isinstance(executor, ThreadPoolExecutor), _Pack()
@@ -157,12 +169,62 @@ class Foreign:
         self._futures.add(future)
         return future
 
+    def cancel_waiting(self) -> None:
+        for future in list(self._futures):
+            future.cancel()
+
     def release(self, future: Future[Any]) -> None:
         self._futures.discard(future)
 
     def close(self) -> None:
         for future in self._futures:
             future.cancel()
+
+
+class Dask:
+    """The workers of a Dask client.
+
+    The futures of Dask's own executor never end if a result is lost with its worker and the task then fails. Those here
+    end as the task does, whatever becomes of it.
+    """
+
+    restarts_workers = False
+
+    def __init__(self, client: Any, num_workers: int):
+        self._client, self._pack = client, _Pack()
+        self._remote: dict[Future[Any], Any] = {}
+        self.in_flight = max(num_workers, _FOREIGN_IN_FLIGHT)
+        self.workers = max(num_workers, sum(client.nthreads().values()))
+
+    def submit(self, function: Any, simulator: Any, task: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        remote = self._client.submit(_run_packed, function, self._pack(simulator), task, pure=False)
+        self._remote[future] = remote
+
+        def settle(remote: Any) -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                future.set_result(remote.result())
+            except BaseException as error:
+                future.set_exception(error)
+
+        remote.add_done_callback(settle)
+        return future
+
+    def cancel_waiting(self) -> None:
+        running = {key for keys in self._client.processing().values() for key in keys}
+        for future, remote in self._remote.items():
+            if remote.key not in running and future.cancel():
+                remote.cancel()
+
+    def release(self, future: Future[Any]) -> None:
+        del self._remote[future]
+
+    def close(self) -> None:
+        for future, remote in self._remote.items():
+            if future.cancel():
+                remote.cancel()
 
 
 class _Pack:

@@ -55,8 +55,8 @@ def simulate(
         theta: Shape (n, d): the planned parameters.
         seeds: Shape (n,): one seed a row, as from `homing.random.row_seeds`.
         rows: Which of the planned rows to simulate, ascending; None for all. (What a resumed round still lacks.)
-        executor: Any `concurrent.futures.Executor` (a pool of processes or of threads, `mpi4py.futures.MPIPoolExecutor`)
-            or a Dask Client. None: this process, or `num_workers` processes of our own.
+        executor: Any `concurrent.futures.Executor` (a pool of processes or threads, `mpi4py.futures.MPIPoolExecutor`) or
+            Dask client. None: this process, or `num_workers` processes of our own.
         num_workers: Processes on this machine; with an executor, how many workers it has, if more than 256.
         batch_size: Rows a call of a batched simulator; batches begin at the planned rows 0, batch_size, and so on.
         timeout: Seconds that one call may take; a batch that takes longer is taken apart and its rows tried alone. With
@@ -140,7 +140,7 @@ class Run(Iterator[tuple[np.ndarray, Outcomes]]):
                 while self._has_more() and not interrupt.asked and len(self._running) < self._engine.in_flight:
                     self._submit(run_task, self._next_task())
                 if interrupt.asked:
-                    self._cancel_what_waits()
+                    self._cancel_waiting()
                 for future in wait(self._running, return_when=FIRST_COMPLETED).done:
                     outcome = self._finished(*self._take(future))
                     if outcome is not None:
@@ -156,7 +156,7 @@ class Run(Iterator[tuple[np.ndarray, Outcomes]]):
     def _submit(self, function: Any, task: Task) -> Future[Any]:
         try:
             future = self._engine.submit(function, self.simulator, replace(task, x_shape=self._x_shape))
-        except RuntimeError as error:
+        except (RuntimeError, OSError) as error:
             raise SimulationError(self._broken(error)) from error
         self._running[future] = task, time.perf_counter()
         return future
@@ -198,10 +198,10 @@ class Run(Iterator[tuple[np.ndarray, Outcomes]]):
         self._engine.release(future)
         return task, None if error else future.result(), error, time.perf_counter() - begin
 
-    def _cancel_what_waits(self) -> None:
-        for future in list(self._running):
-            if future.cancel():
-                self._take(future)
+    def _cancel_waiting(self) -> None:
+        self._engine.cancel_waiting()
+        for future in [future for future in self._running if future.cancelled()]:
+            self._take(future)
 
     def _finished(
         self, task: Task, result: Any, error: BaseException | None, seconds: float

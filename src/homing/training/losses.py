@@ -1,20 +1,23 @@
-r"""Losses of neural posterior estimation, each for one mini-batch, as values that compare equal when they are the same loss.
+r"""Losses of neural posterior estimation, each for one mini-batch, as values: equal losses compare equal.
 
-Notation: prior p, proposal p̃, estimator q; rows (z_i, x_i) with z_i ~ p̃ and x_i from the simulator; z is theta in the space where the prior is a
-standard normal, or close to it.
+Notation: prior p, proposal p̃, estimator q; rows (z_i, x_i) with z_i ~ p̃ and x_i from the simulator; z is theta in the
+space where the prior is a standard normal, or close to it.
 
 Maximum likelihood: \(-\log q(z_i \mid x_i)\). Its optimum is the posterior when z ~ p; and, for rows drawn from the
 prior cut to a region, the posterior within that region.
 
 Atomic (SNPE-C, APT): with atoms \(z_{i0} = z_i\) and \(z_{ik}\) the parameters of K - 1 other rows of the batch,
-\(-\log \frac{q(z_{i0} \mid x_i) / p(z_{i0})}{\sum_k q(z_{ik} \mid x_i) / p(z_{ik})}\). Its optimum is the posterior under any proposal, on the proposal's support, up to a factor
-that depends on x alone: mass where no atoms lie costs nothing, which is why the share of the posterior's mass at the
-prior's bounds is measured each round.
+\(-\log \frac{q(z_{i0} \mid x_i) / p(z_{i0})}{\sum_k q(z_{ik} \mid x_i) / p(z_{ik})}\). Its optimum is the posterior
+under any proposal, on the proposal's support, up to a factor that depends on x alone: mass where no atoms lie costs
+nothing, which is why the share of the posterior's mass at the prior's bounds is measured each round.
 
-Non-atomic (SNPE-C, for mixtures of Gaussians): the proposal posterior \(\tilde q(z \mid x) \propto q(z \mid x)\, \tilde p(z) / p(z)\) in closed form. With p = N(0, I), and
-components \((w_k, m_k, \Lambda_k)\) of q and \((v_l, n_l, M_l)\) of p̃, \(Z = \sum_{kl} w_k v_l Z_{kl}\),
-\(\log Z_{kl} = \tfrac12 [\log|\Lambda_k| + \log|M_l| - \log|P_{kl}| - m_k^\top \Lambda_k m_k - n_l^\top M_l n_l + h_{kl}^\top P_{kl}^{-1} h_{kl}]\), with
-\(P_{kl} = \Lambda_k + M_l - I\), \(h_{kl} = \Lambda_k m_k + M_l n_l\). Each row is corrected for the proposal it came from, so the rows of all rounds are used.
+Non-atomic (SNPE-C, for mixtures of Gaussians): the proposal posterior
+\(\tilde q(z \mid x) \propto q(z \mid x)\, \tilde p(z) / p(z)\) in closed form. With p = N(0, I), and components
+\((w_k, m_k, \Lambda_k)\) of q and \((v_l, n_l, M_l)\) of p̃, \(Z = \sum_{kl} w_k v_l Z_{kl}\),
+\(\log Z_{kl} = \tfrac12 [\log|\Lambda_k| + \log|M_l| - \log|P_{kl}|
+- m_k^\top \Lambda_k m_k - n_l^\top M_l n_l + h_{kl}^\top P_{kl}^{-1} h_{kl}]\), with
+\(P_{kl} = \Lambda_k + M_l - I\), \(h_{kl} = \Lambda_k m_k + M_l n_l\). Each row is corrected for the proposal it came
+from, so the rows of all rounds are used.
 
 Source: Greenberg, Nonnenmacher, Macke, *Automatic Posterior Transformation for Likelihood-Free Inference*, 2019,
 https://arxiv.org/abs/1905.07488, equations 2 to 4 and appendix A.1.
@@ -23,7 +26,7 @@ https://arxiv.org/abs/1905.07488, equations 2 to 4 and appendix A.1.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -34,7 +37,7 @@ from homing.estimators import ConditionalDensity, Gaussians
 
 
 class Rows(NamedTuple):
-    """Simulations as the losses see them; every leaf has the rows as its leading axis.
+    """Simulations as the losses see them; every leaf has the rows as its leading axis, and is NumPy outside of `fit`.
 
     Attributes:
         z: (n, d).
@@ -44,15 +47,15 @@ class Rows(NamedTuple):
         source: (n,) int, index of the row's proposal; 0 is the prior.
     """
 
-    z: Array
-    x: Array
-    log_prior: Array
-    weight: Array
-    source: Array
+    z: Any
+    x: Any
+    log_prior: Any
+    weight: Any
+    source: Any
 
 
 class Loss(Protocol):
-    """A loss: (density, batch, number of distinct rows at the batch's start, proposals) to one value a row, shape (B,)."""
+    """A loss: (density, batch, number of distinct rows at its start, proposals) to one value a row, shape (B,)."""
 
     name: ClassVar[str]
 
@@ -79,8 +82,8 @@ class MaximumLikelihood:
 class Atomic:
     """SNPE-C's atomic loss; with `combined`, plus maximum likelihood on the rows that came from the prior.
 
-    The other atoms of row i are rows i + 1, ..., i + K - 1 of the batch, counted round its end: batches are in random order, so this
-    is a uniform choice without replacement.
+    The other atoms of row i are rows i + 1, ..., i + K - 1 of the batch, counted round its end: batches are in random
+    order, so this is a uniform choice without replacement.
     """
 
     name: ClassVar[str] = "atomic"
@@ -105,7 +108,10 @@ class Atomic:
 
 @dataclass(frozen=True)
 class NonAtomic:
-    """SNPE-C's exact loss for a mixture density network; `proposals` holds the mixture of each source, source 0 being N(0, I)."""
+    """SNPE-C's exact loss for a mixture density network.
+
+    `proposals` holds the mixture of each source; source 0 is the prior, N(0, I).
+    """
 
     name: ClassVar[str] = "non-atomic"
 

@@ -1,0 +1,63 @@
+# Needs Python 3.11 or newer and make, not root. All is installed into .venv, and again only when pyproject.toml changes.
+
+PYTHON ?= python3
+TORCH ?= 2.13.0
+VENV := .venv
+RUN := $(VENV)/bin/python
+PIP := $(RUN) -m pip --disable-pip-version-check install --quiet
+
+export MPLBACKEND := Agg# pictures go to files
+test test-slow: export HOMING_CACHE := $(CURDIR)/$(VENV)/programs# and compiled programs not to the user's cache
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow lint format bench bench-accuracy clean
+
+help: ## list what there is
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
+
+demo: $(VENV)/light ## infer a posterior over two rounds and draw it
+	$(RUN) examples/multiround.py
+
+test: $(VENV)/full ## run the tests
+	$(RUN) -m pytest
+
+test-slow: $(VENV)/full ## run the long statistical tests and the crash campaign
+	$(RUN) -m pytest -m slow
+
+lint: $(VENV)/full ## check style, format and types
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m pyright --pythonpath $(RUN)
+
+format: $(VENV)/full ## format the sources
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+bench: $(VENV)/full ## measure speed; PEER_PYTHON=... is a Python with sbi, to measure beside it
+	$(RUN) benchmarks/speed.py compare $(if $(PEER_PYTHON),--peer-python $(PEER_PYTHON))
+
+bench-accuracy: $(VENV)/full ## score posteriors against references; DATA=... is the folder of sbibm's tasks
+	$(if $(DATA),,$(error DATA is not set: make bench-accuracy DATA=FOLDER, see benchmarks/README.md))
+	$(RUN) benchmarks/sbibm.py --data $(DATA)
+
+clean: ## remove what was installed and made
+	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .ruff_cache multiround.png
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/light: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "homing needs Python 3.11 or newer, found $$($(PYTHON) --version 2>&1). Name one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@echo "Installing homing into $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) --editable .
+	@touch $@
+
+# Torch is only tested with. A build without CUDA is a fiftieth of the size: first from the configured sources, then from PyTorch's.
+$(VENV)/full: $(VENV)/light
+	@echo "Installing what the tests need into $(VENV) ..."
+	@$(PIP) torch==$(TORCH)+cpu 2>/dev/null \
+		|| $(PIP) torch==$(TORCH) --index-url https://download.pytorch.org/whl/cpu \
+		|| { echo "No torch $(TORCH) without CUDA was found. Installing the package index's torch: on Linux with CUDA, several GB." >&2; \
+			$(PIP) torch; }
+	@$(PIP) --editable '.[test]'
+	@touch $@

@@ -1,0 +1,65 @@
+"""A learned likelihood, and the posterior that it makes with the prior."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from homing.estimators import ConditionalDensity, Standardize
+from homing.posteriors.ensemble import Ensemble
+from homing.priors import Prior
+
+
+@dataclass(frozen=True, eq=False)
+class Coordinates:
+    """The parameters as a likelihood sees them: theta or z, whichever explains the data better, centred and scaled.
+
+    Attributes:
+        prior: The prior.
+        in_theta: Whether theta, and not z, is scaled.
+        loc: (d,).
+        scale: (d,).
+    """
+
+    prior: Prior
+    in_theta: bool
+    loc: np.ndarray
+    scale: np.ndarray
+
+    def __call__(self, z: np.ndarray) -> np.ndarray:
+        rows = self.prior.from_normal(z) if self.in_theta else z
+        return ((rows - self.loc) / self.scale).astype(np.float32)
+
+
+def coordinates(prior: Prior, z: np.ndarray, in_theta: bool) -> Coordinates:
+    """Coordinates that center and scale these parameters, shape (n, d)."""
+    rows = prior.from_normal(z) if in_theta else z
+    return Coordinates(prior, in_theta, rows.mean(0), np.maximum(rows.std(0), 1e-12))
+
+
+@dataclass(frozen=True, eq=False)
+class SurrogateLikelihood:
+    """log L(x | z), up to a constant in z: a mixture of densities of the data.
+
+    Attributes:
+        ensemble: The densities; what they call z are standardised data, what they call x are coordinates.
+        standardize: From data to standardised data.
+        varies: (p,) bool: the columns that are not constant.
+        coordinates: From z to what the densities are conditioned on.
+    """
+
+    ensemble: Ensemble
+    standardize: Standardize
+    varies: np.ndarray
+    coordinates: Coordinates
+
+    def log_likelihood(self, z: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """Of rows z, shape (n, d), at one x of shape (p,); shape (n,)."""
+        data = self.standardize(x[None])[0, self.varies]
+        return self.ensemble.log_prob_pairs(np.broadcast_to(data, (len(z), len(data))), self.coordinates(z))
+
+
+def likelihood_ensemble(members: list[ConditionalDensity], weights: np.ndarray, dim: int) -> Ensemble:
+    """Densities of data given coordinates as an ensemble that takes coordinates as they are."""
+    return Ensemble(members, weights, Standardize(np.zeros(()), np.ones(()), soft=False), (dim,))
