@@ -1,5 +1,6 @@
 """Inference methods: what a user drives."""
 
+from homing.inference.driver import DriverOptions, Stop
 from homing.inference.infer import infer
 from homing.inference.options import TrainOptions
 from homing.inference.rounds import RoundRecord, Rounds
@@ -13,8 +14,10 @@ __all__ = [
     "NPE",
     "SNPE",
     "SNPE_C",
+    "DriverOptions",
     "RoundRecord",
     "Rounds",
+    "Stop",
     "TrainOptions",
     "infer",
     "prepare_for_sbi",

@@ -21,7 +21,7 @@ from homing.inference.learn import Dataset
 from homing.inference.rounds import RoundRecord
 from homing.inference.simulating import run_simulations
 from homing.priors import Prior
-from homing.proposals import FromPrior, Proposal
+from homing.proposals import FromPrior, Proposal, TruncatedPrior
 from homing.simulation import Outcomes, Simulator, open_store
 
 LEAST_ROWS = 10  # valid simulations without which nothing is learned
@@ -81,7 +81,13 @@ class Campaign:
             )
         number = self.newest + 1
         began = time.perf_counter()
-        drawn = proposal.draw(num_simulations, random.word(self.seed, "propose", number), self._bars)
+        seed = random.word(self.seed, "propose", number)
+        how: dict[str, float] = {}
+        if isinstance(proposal, TruncatedPrior):
+            drawn, info = proposal.draw_with_info(num_simulations, seed)
+            how = info.as_dict()
+        else:
+            drawn = proposal.draw(num_simulations, seed, self._bars)
         theta = to_numpy(self.prior.give(drawn)).astype(np.float64)  # as the simulator gets it, to the last digit
         sampled = time.perf_counter()
         self._plan(theta, proposal)
@@ -95,7 +101,9 @@ class Campaign:
             x_shape=self._store.x_shape,
             **self._simulating,
         )
-        return self._note(number, {"sample": sampled - began, "simulate": time.perf_counter() - sampled})
+        record = self._note(number, {"sample": sampled - began, "simulate": time.perf_counter() - sampled})
+        self.records[number] = replace(record, **how)
+        return self.records[number]
 
     def append(self, theta: np.ndarray, x: np.ndarray, proposal: Proposal) -> RoundRecord:
         """Keep simulations that were run elsewhere as a round; theta (n, d) and x (n, *x_shape), float64."""

@@ -21,6 +21,7 @@ from homing.proposals import FromPosterior, FromPrior, Proposal
 from homing.training import Atomic, FitInfo, Loss, MaximumLikelihood, NonAtomic, Rows, fit
 
 _LEAST_PRECISION = 1e-2  # of a mixture's components, where the prior maps only roughly to a standard normal
+_SOURCES = 16  # the number of sources that programs know is a multiple of this
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +130,11 @@ def _is_mixture_proposal(proposal: Proposal) -> bool:
 
 
 def _as_mixtures(sources: Sequence[Proposal], dim: int) -> Gaussians:
-    """Each source's mixture in z, padded to the largest by components of no weight; the prior is N(0, I)."""
+    """Each source's mixture in z, padded to the largest by components of no weight; the prior is N(0, I).
+
+    Their number is padded too, so that growing rounds share a program.
+    """
+    sources = [*sources, *[sources[0]] * (-len(sources) % _SOURCES)]
     standard = Gaussians(np.zeros(1), np.zeros((1, dim)), np.eye(dim)[None])
     parts = [
         s.posterior.ensemble.components(s.x)

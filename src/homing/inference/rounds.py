@@ -24,7 +24,15 @@ class RoundRecord:
         validation_loss: The loss on the held-out rows; losses of different names do not compare.
         boundary_mass: The posterior's largest share in the outermost half percent of the prior at a finite bound, at
             the default x or, without one, the mean over some held-out x. None if not measured.
-        seconds: Wall time by part: simulate, train, sample.
+        used: Rows learned from, of all rounds; None for all that are valid.
+        volume: The proposal's share of the prior's mass; 1 for the prior, None if not known.
+        effective: Effective sample size of a truncated proposal's resampling weights, as a multiple of its draws; None where
+            draws were exact.
+        gain: Nats by which this round's density beats the last one's on held-out rows that the last had not seen.
+        agreement: Effective share of importance weights from the direct side to the likelihood's; near one: two
+            estimators agree, near zero: at least one is wrong.
+        rolled_back: Whether the round made things worse and was not used.
+        seconds: Wall time by part: sample, simulate, train, audit.
     """
 
     round: int
@@ -38,6 +46,12 @@ class RoundRecord:
     converged: bool = False
     validation_loss: float | None = None
     boundary_mass: float | None = None
+    used: int | None = None
+    volume: float | None = None
+    effective: float | None = None
+    gain: float | None = None
+    agreement: float | None = None
+    rolled_back: bool = False
     seconds: dict[str, float] = field(default_factory=dict)
 
     @property

@@ -10,10 +10,10 @@ from tqdm.auto import tqdm
 
 from homing import random
 from homing.arrays import Kind, to_numpy
-from homing.errors import ArgumentError, ShapeError
+from homing.errors import ArgumentError, ShapeError, SimulationError
 from homing.posteriors import Posterior
 from homing.priors import Prior, as_prior
-from homing.proposals import FromPosterior, as_proposal
+from homing.proposals import as_proposal
 from homing.simulation import Outcomes, Simulator, simulate
 from homing.simulation.outcomes import assembled
 
@@ -164,7 +164,7 @@ def simulate_for_sbi(
     """
     check_count(num_simulations)
     prior = proposal.prior if isinstance(proposal, Posterior) else unprepared_prior(proposal)
-    source = as_proposal(proposal if isinstance(proposal, (Posterior, FromPosterior)) else None, prior)
+    source = as_proposal(proposal if isinstance(proposal, Posterior) else None, prior)
     seed = random.global_seed(prior.kind) if seed is None else seed
     theta = source.draw(num_simulations, random.word(seed, "propose"), show_progress_bar)
     given = prior.give(theta)
@@ -176,6 +176,8 @@ def simulate_for_sbi(
         num_workers=num_workers,
         batch_size=simulation_batch_size,
     )
+    if not outcomes.has_data.any():
+        raise SimulationError(f"None of {num_simulations} simulations gave data. The first of them: {outcomes.error[0]}")
     return given, prior.kind.give(outcomes.x)
 
 

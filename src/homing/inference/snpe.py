@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -28,11 +28,12 @@ from homing import random
 from homing.errors import ArgumentError, NotTrainedError, PriorError
 from homing.estimators import Builder, posterior_nn
 from homing.inference.campaign import Campaign
+from homing.inference.driver import Drive, DriverOptions, Stop, check_driver
 from homing.inference.learn import Dataset, Learned, learn
 from homing.inference.options import TrainOptions, train_options
-from homing.inference.rounds import Rounds
+from homing.inference.rounds import RoundRecord, Rounds
 from homing.inference.simulating import check_count, check_rows, unprepared_prior, unprepared_simulator
-from homing.posteriors import DirectPosterior, Ensemble
+from homing.posteriors import DirectPosterior, Ensemble, Posterior
 from homing.proposals import FromPosterior, as_proposal
 from homing.training import Atomic, Loss, MaximumLikelihood
 
@@ -143,6 +144,71 @@ class SNPE:
         self._campaign.simulate(num_simulations, as_proposal(proposal, self.prior))
         self._train(options)
         return self.build_posterior()
+
+    def run(
+        self,
+        x_o: Any,
+        num_simulations: int,
+        num_rounds: int | None = None,
+        *,
+        stop: Stop | None = None,
+        on_round: Callable[[RoundRecord], None] | None = None,
+        options: DriverOptions | None = None,
+    ) -> Posterior:
+        """From an observation and a budget to a posterior, with nothing else to decide.
+
+        Args:
+            x_o: The observation, shape x_shape or (1, *x_shape).
+            num_simulations: Simulator calls in all rounds together, failed ones included.
+            num_rounds: How many rounds; None lets budget and dimension decide.
+            stop: When to stop before the budget is spent; None to spend it.
+            on_round: Told each round's record as it is finished.
+            options: How to propose and learn.
+
+        Returns:
+            The posterior at x_o.
+
+        Raises:
+            ArgumentError, ObservationError: If an argument cannot work.
+            SimulationError: If too few simulations were valid.
+
+        Example:
+            >>> import numpy as np
+            >>> from homing.utils import BoxUniform
+            >>> inference = SNPE(lambda theta: np.sin(theta), BoxUniform([-1.0], [1.0]), seed=0, show_progress_bars=False)
+            >>> posterior = inference.run([0.5], num_simulations=60)
+            >>> posterior.sample((5,)).shape
+            (5, 1)
+        """
+        drive = self._drive(x_o, num_simulations, num_rounds, stop, options)
+        for record in drive:
+            if on_round is not None:
+                on_round(record)
+        return drive.posterior
+
+    def iterate(
+        self,
+        x_o: Any,
+        num_simulations: int,
+        num_rounds: int | None = None,
+        *,
+        stop: Stop | None = None,
+        options: DriverOptions | None = None,
+    ) -> Iterator[tuple[RoundRecord, Posterior]]:
+        """The loop of `run` in the user's hands: yields each round's record and the posterior so far.
+
+        Args: As for `run`.
+        """
+        drive = self._drive(x_o, num_simulations, num_rounds, stop, options)
+        for record in drive:
+            yield record, drive.posterior
+
+    def _drive(
+        self, x_o: Any, num_simulations: int, num_rounds: int | None, stop: Stop | None, options: DriverOptions | None
+    ) -> Drive:
+        check_count(num_simulations)
+        sizes = check_driver(num_simulations, num_rounds, self.prior.dim)
+        return Drive(self._campaign, self.prior, x_o, sizes, stop or Stop(), options or DriverOptions(), self._bars)
 
     def append_simulations(self, theta: Any, x: Any, proposal: Any = None) -> SNPE:
         """Add simulations that were run elsewhere, as a round of their own.

@@ -46,14 +46,27 @@ class FromPosterior:
 
 @dataclass(frozen=True, eq=False)
 class FromDensity:
-    """Draws from any other distribution whose support lies within the prior's."""
+    """Draws from any other distribution, within the prior's support."""
 
     density: Prior
+    prior: Prior
     name = "density"
 
     def draw(self, num: int, seed: int, show_progress_bars: bool = False) -> np.ndarray:
-        """Draws of theta, shape (num, d), float64."""
-        return self.density.sample(generator(seed, "proposal"), num)
+        """Draws of theta, shape (num, d), float64.
+
+        Raises:
+            ArgumentError: If some lie outside the prior's support.
+        """
+        theta = self.density.sample(generator(seed, "proposal"), num)
+        margin = 1e-6 * (1 + np.abs(theta))  # bounds of another floating type differ in their last digits
+        outside = ((theta < self.prior.low - margin) | (theta > self.prior.high + margin)).any(1)
+        if outside.any():
+            raise ArgumentError(
+                f"{outside.sum()} of {num} draws of the proposal lie outside the prior's support, the first is "
+                f"{theta[np.argmax(outside)].tolist()}. Cut the proposal to the support, or widen the prior."
+            )
+        return theta
 
 
 Proposal = FromPrior | FromPosterior | FromDensity | TruncatedPrior
@@ -69,15 +82,20 @@ def as_proposal(proposal: Any, prior: Prior) -> Proposal:
 
     Raises:
         ObservationError: If a posterior has no default x.
-        ArgumentError: If it is a distribution of another dimension, or no distribution.
+        ArgumentError: If it is a distribution of another dimension, or no distribution, or a posterior under another
+            prior.
     """
     if proposal is None or isinstance(proposal, FromPrior):
         return FromPrior(prior)
     if isinstance(proposal, (FromPosterior, FromDensity, TruncatedPrior)):
         return proposal
     if isinstance(proposal, Posterior):
-        if proposal.prior.dim != prior.dim:
-            raise ArgumentError(f"The proposal has {proposal.prior.dim} parameters and the prior {prior.dim}.")
+        _check_dim(proposal.prior, prior)
+        if not same_distribution(proposal.prior, prior):
+            raise ArgumentError(
+                f"A posterior can only be a proposal under the prior it was learned with, {proposal.prior.describe()}; "
+                f"found {prior.describe()}. Learn it again under this one, or leave the proposal out."
+            )
         try:
             return FromPosterior(proposal, proposal.condition_of())
         except ObservationError as error:
@@ -88,6 +106,10 @@ def as_proposal(proposal: Any, prior: Prior) -> Proposal:
         density = as_prior(proposal)
     except PriorError as error:
         raise ArgumentError(f"proposal must be None, a posterior, or a distribution over theta: {error}") from error
-    if density.dim != prior.dim:
-        raise ArgumentError(f"The proposal has {density.dim} parameters and the prior {prior.dim}.")
-    return FromPrior(prior) if same_distribution(density, prior) else FromDensity(density)
+    _check_dim(density, prior)
+    return FromPrior(prior) if same_distribution(density, prior) else FromDensity(density, prior)
+
+
+def _check_dim(proposal: Prior, prior: Prior) -> None:
+    if proposal.dim != prior.dim:
+        raise ArgumentError(f"The proposal has {proposal.dim} parameters and the prior {prior.dim}.")

@@ -41,11 +41,15 @@ class Drawn(NamedTuple):
 
     Attributes:
         volume: The region's share of the prior's mass.
-        effective: Effective sample size of the resampling weights, as a multiple of the draws; infinite for exact draws.
+        effective: Effective sample size of the resampling weights, as a multiple of the draws; None for exact draws.
     """
 
     volume: float
-    effective: float
+    effective: float | None
+
+    def as_dict(self) -> dict[str, float | None]:
+        """By name."""
+        return self._asdict()
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +129,7 @@ class TruncatedPrior:
                 break
         exact = np.concatenate(kept)
         if len(exact) >= num:
-            return exact[:num], Drawn(len(exact) / tried, np.inf)
+            return exact[:num], Drawn(len(exact) / tried, None)
         z, effective, volume = self._resample(num, rng)
         return z, Drawn(volume, effective)
 

@@ -1,0 +1,199 @@
+r"""The loop itself: from an observation and a budget to a posterior, with nothing else to decide.
+
+    for r = 1, 2, ...:
+        theta ~ p(theta) cut to S_r        S_1 = everything
+        x ~ simulator(theta)
+        learn q_r(theta | x) and L_r(x | theta) from all rounds' rows inside S_r
+        S_{r+1} = the smallest part of the prior that holds all but epsilon of q_r(theta | x_o)
+    return half q_r(theta | x_o), half L_r(x_o | theta) p(theta) / Z
+
+Source: Deistler, Goncalves, Macke, *Truncated proposals for scalable and hassle-free simulation-based inference*, 2022,
+https://arxiv.org/abs/2210.04815. What is ours: the region in terms of the ratio to the prior, the likelihood's side and the equal mixture.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from homing import random
+from homing.errors import ArgumentError, SimulationError
+from homing.inference.campaign import LEAST_ROWS, Campaign
+from homing.inference.rounds import RoundRecord
+from homing.inference.sides import SideOptions, Sides, learn_sides
+from homing.posteriors import DirectPosterior, HybridPosterior, Posterior, check_observation
+from homing.priors import Prior
+from homing.proposals import FromPrior, Proposal, TruncatedPrior, posterior_region
+
+_WORSE = 0.1  # nats by which a round must fall behind its predecessor, beyond two standard errors, to be rolled back
+_PREDECESSOR_MEMBERS = 2
+
+
+@dataclass(frozen=True)
+class Stop:
+    """When to stop before the budget is spent.
+
+    Attributes:
+        gain: Stop when a round's gain, nats of held-out log density, falls below this.
+        seconds: Start no further round after so much wall time.
+    """
+
+    gain: float | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class DriverOptions:
+    """How the loop proposes and learns.
+
+    Attributes:
+        epsilon: Share of the posterior that a truncated prior may lose.
+        defensive: Share of each later round that comes from the whole prior.
+        sides: What is learned after the last round; after the others, with two members a side.
+    """
+
+    epsilon: float = 1e-3
+    defensive: float = 0.03
+    sides: SideOptions = SideOptions()
+
+
+def plan_rounds(num_simulations: int, dim: int, num_rounds: int | None = None) -> list[int]:
+    """How many simulations each round gets.
+
+    A first round too small to find the posterior's place is wasted, and so are later ones that cannot sharpen it: no round is smaller
+    than 30 a parameter, or 150, where the budget allows more than one.
+
+    Example:
+        >>> plan_rounds(1000, 3), plan_rounds(50, 3), plan_rounds(10_000, 3)
+        ([400, 300, 300], [50], [2000, 2000, 2000, 2000, 2000])
+    """
+    if num_rounds is None:
+        least = max(150, 30 * dim)
+        num_rounds = int(np.clip(num_simulations // least, 1, 2 if num_simulations < 800 else 3 if num_simulations < 1800 else 4))
+        num_rounds = 5 if num_simulations >= 5000 else num_rounds
+    shares = {1: [1.0], 2: [0.6, 0.4], 3: [0.4, 0.3, 0.3], 4: [0.35, 0.25, 0.2, 0.2]}.get(num_rounds, [1 / num_rounds] * num_rounds)
+    ends = np.round(np.cumsum(shares) * num_simulations).astype(int)
+    return np.diff(ends, prepend=0).tolist()
+
+
+class Drive:
+    """One run of the loop; `for record in drive` runs it, `drive.posterior` is what it has by then.
+
+    Args:
+        campaign: The simulations.
+        prior: The prior.
+        x_o: The observation.
+        sizes: Simulations in each round.
+        stop: When to stop early.
+        options: How to propose and learn.
+        show_progress_bars: For the posterior.
+    """
+
+    def __init__(
+        self, campaign: Campaign, prior: Prior, x_o: Any, sizes: list[int], stop: Stop, options: DriverOptions, show_progress_bars: bool
+    ):
+        self._campaign, self._prior, self._x_o = campaign, prior, check_observation(x_o, None)
+        self._sizes, self._stop, self._options, self._bars = sizes, stop, options, show_progress_bars
+        self._posterior: Posterior | None = None
+
+    @property
+    def posterior(self) -> Posterior:
+        """The posterior after the rounds so far."""
+        if self._posterior is None:
+            raise SimulationError("No round is finished yet: the posterior is there after the first.")
+        return self._posterior
+
+    def __iter__(self) -> Iterator[RoundRecord]:
+        began = time.perf_counter()
+        proposal: Proposal = FromPrior(self._prior)
+        kept: Sides | None = None
+        for place, size in enumerate(self._sizes):
+            record = self._campaign.simulate(size, proposal)
+            is_last = place == len(self._sizes) - 1
+            sides, notes = self._learn(record.round, proposal, kept, is_last)
+            tick = time.perf_counter()
+            rolled_back = kept is not None and notes["gain"] is not None and notes["gain"] < -_WORSE - 2 * notes["gain_error"]
+            if not rolled_back:
+                kept = sides
+            assert kept is not None
+            late = self._stop.seconds is not None and time.perf_counter() - began > self._stop.seconds
+            paid = self._stop.gain is None or notes["gain"] is None or notes["gain"] >= self._stop.gain
+            done = is_last or late or not paid
+            self._posterior = self._make_posterior(kept, record.round)
+            if not done:
+                direct = DirectPosterior(kept.direct, self._prior, multi_round=True, seed=self._seed("region", record.round))
+                region = posterior_region(direct, self._x_o, self._options.epsilon, self._seed("epsilon", record.round))
+                proposal = TruncatedPrior(self._prior, region, self._options.defensive)
+            self._note(record.round, kept, notes, rolled_back, time.perf_counter() - tick, done)
+            yield self._campaign.records[record.round]
+            if done:
+                return
+
+    def _seed(self, purpose: str, number: int) -> int:
+        return random.word(self._campaign.seed, purpose, number)
+
+    def _learn(self, number: int, proposal: Proposal, before: Sides | None, is_last: bool) -> tuple[Sides, dict[str, Any]]:
+        """Learn from all rows inside the newest region, and score the predecessor on the rows it has not seen."""
+        began = time.perf_counter()
+        data = self._campaign.dataset(0.1)
+        self._x_o = check_observation(self._x_o, data.x.shape[1:])
+        z, order = self._prior.to_normal(data.theta), random.generator(self._campaign.seed, "order").random(len(data.theta))
+        inside = proposal.region.contains(z) if isinstance(proposal, TruncatedPrior) else np.ones(len(z), bool)
+        if inside.sum() < LEAST_ROWS:
+            inside[:] = True
+        options = self._options.sides
+        if not is_last:
+            options = replace(options, members=min(options.members, _PREDECESSOR_MEMBERS))
+        z, x, order = z[inside], data.x[inside], order[inside]
+        sides = learn_sides(self._prior, z, x, np.ones(len(z)), order, self._seed("learn", number), options)
+        new = np.flatnonzero(inside) >= len(inside) - self._campaign.records[number].valid
+        notes = {"train": time.perf_counter() - began, "used": int(inside.sum()), "gain": None, "gain_error": 0.0}
+        if before is not None:
+            held = sides.held_out[0] & new
+            if held.any():
+                gains = sides.direct.member(0).log_prob_pairs(z[held], x[held]) - before.direct.log_prob_pairs(z[held], x[held])
+                notes["gain"], notes["gain_error"] = float(gains.mean()), float(gains.std() / np.sqrt(len(gains)))
+        return sides, notes
+
+    def _make_posterior(self, sides: Sides, number: int) -> Posterior:
+        options = {
+            "multi_round": number > 1,
+            "seed": self._seed("posterior", number),
+            "x_o": self._x_o,
+            "show_progress_bars": self._bars,
+        }
+        direct = DirectPosterior(sides.direct, self._prior, **options)
+        return direct if sides.likelihood is None else HybridPosterior(direct, sides.likelihood, **options)
+
+    def _note(self, number: int, sides: Sides, notes: dict[str, Any], rolled_back: bool, seconds: float, done: bool) -> None:
+        posterior = self.posterior
+        agreement = posterior.agreement() if done and isinstance(posterior, HybridPosterior) else None
+        boundary = posterior.boundary() if done else None
+        self._campaign.complete(
+            number,
+            {"train": notes["train"], "audit": seconds},
+            loss="maximum likelihood",
+            epochs=int(sides.info.epochs.max()),
+            converged=bool(sides.info.converged.all()),
+            validation_loss=float(sides.info.validation_loss.mean()),
+            boundary_mass=None if boundary is None else boundary.mass,
+            gain=notes["gain"],
+            used=notes["used"],
+            agreement=agreement,
+            rolled_back=rolled_back,
+        )
+
+
+def check_driver(num_simulations: Any, num_rounds: Any, dim: int) -> list[int]:
+    """The rounds' sizes.
+
+    Raises:
+        ArgumentError: If the numbers cannot work.
+    """
+    if num_rounds is not None and (not isinstance(num_rounds, (int, np.integer)) or not 1 <= num_rounds <= num_simulations):
+        raise ArgumentError(f"num_rounds must be a whole number between 1 and num_simulations, found {num_rounds!r}.")
+    return plan_rounds(num_simulations, dim, num_rounds)
