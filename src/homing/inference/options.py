@@ -30,7 +30,7 @@ class TrainOptions:
 
     num_atoms: int = 10
     training_batch_size: int = 100
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     validation_fraction: float = 0.1
     stop_after_epochs: int = 20
     max_num_epochs: int = 2**31 - 1

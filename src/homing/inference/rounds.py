@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, overload
 
@@ -64,37 +64,30 @@ class RoundRecord:
         return asdict(self)
 
 
-_COLUMNS = (
-    "round",
-    "proposal",
-    "simulations",
-    "valid",
-    "loss",
-    "epochs",
-    "held out",
-    "at bounds",
-    "simulate",
-    "train",
-    "sample",
+def _number(form: str) -> Callable[[Any], str]:
+    return lambda value: format(value, form)
+
+
+# Heading, what it shows of a record (None shows as a dash), and how. A column that no record fills is left out.
+_COLUMNS: tuple[tuple[str, Callable[[RoundRecord], Any], Callable[[Any], str]], ...] = (
+    ("round", lambda r: r.round, str),
+    ("proposal", lambda r: r.proposal, str),
+    ("simulations", lambda r: r.asked, str),
+    ("valid", lambda r: r.valid, str),
+    ("of prior", lambda r: r.volume, _number(".2g")),
+    ("ESS/draw", lambda r: r.effective, _number(".1f")),
+    ("learned from", lambda r: r.used, str),
+    ("loss", lambda r: r.loss or None, str),
+    ("epochs", lambda r: r.epochs or None, str),
+    ("held out", lambda r: r.validation_loss, _number(".3f")),
+    ("gain", lambda r: r.gain, _number("+.3f")),
+    ("agreement", lambda r: r.agreement, _number(".0%")),
+    ("at bounds", lambda r: r.boundary_mass, _number(".1%")),
+    ("simulate", lambda r: r.seconds.get("simulate"), lambda value: f"{value:.2f} s"),
+    ("train", lambda r: r.seconds.get("train"), lambda value: f"{value:.2f} s"),
+    ("sample", lambda r: r.seconds.get("sample"), lambda value: f"{value:.2f} s"),
+    ("", lambda r: "rolled back" if r.rolled_back else None, str),
 )
-
-
-def _cells(record: RoundRecord) -> tuple[str, ...]:
-    def number(value: float | None, form: str) -> str:
-        return "-" if value is None else format(value, form)
-
-    seconds = (record.seconds.get(part) for part in ("simulate", "train", "sample"))
-    return (
-        str(record.round),
-        record.proposal,
-        str(record.asked),
-        str(record.valid),
-        record.loss or "-",
-        str(record.epochs) if record.loss else "-",
-        number(record.validation_loss, ".3f"),
-        number(record.boundary_mass, ".1%"),
-        *("-" if value is None else f"{value:.2f} s" for value in seconds),
-    )
 
 
 class Rounds(Sequence[RoundRecord]):
@@ -102,8 +95,8 @@ class Rounds(Sequence[RoundRecord]):
 
     Example:
         >>> print(Rounds([RoundRecord(1, "prior", asked=500, valid=498)]))
-        round  proposal  simulations  valid  loss  epochs  held out  at bounds  simulate  train  sample
-            1     prior          500    498     -       -         -          -         -      -       -
+        round  proposal  simulations  valid
+            1     prior          500    498
     """
 
     def __init__(self, records: Sequence[RoundRecord]):
@@ -120,8 +113,12 @@ class Rounds(Sequence[RoundRecord]):
         return len(self._records)
 
     def __str__(self) -> str:
-        table = [_COLUMNS, *map(_cells, self._records)]
-        widths = [max(len(row[i]) for row in table) for i in range(len(_COLUMNS))]
-        return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths)) for row in table)
+        columns = []
+        for heading, value, form in _COLUMNS:
+            values = [value(record) for record in self._records]
+            if not self._records or any(v is not None for v in values):
+                cells = [heading, *("-" if v is None else form(v) for v in values)]
+                columns.append([cell.rjust(max(map(len, cells))) for cell in cells])
+        return "\n".join("  ".join(row).rstrip() for row in zip(*columns))
 
     __repr__ = __str__

@@ -199,6 +199,11 @@ def check_rows(theta: Any, x: Any, prior: Prior) -> tuple[np.ndarray, np.ndarray
         raise ShapeError(f"theta must have shape (n, {prior.dim}), one row a simulation, found {rows.shape}.")
     if data.ndim == 0 or len(data) != len(rows):
         raise ShapeError(f"x must have one entry for each of the {len(rows)} rows of theta, found shape {data.shape}.")
+    if not rows.size or not data.size:
+        raise ShapeError(
+            "At least one simulation with at least one number as data is needed, found theta of shape "
+            f"{rows.shape} and x of shape {data.shape}."
+        )
     outside = ~prior.is_inside(rows)
     if outside.any():
         raise ArgumentError(

@@ -50,7 +50,7 @@ class FitOptions:
     """
 
     batch_size: int = 100
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     stop_after_epochs: int = 20
     stop_after_steps: int = 300
     max_num_epochs: int = 2**31 - 1
