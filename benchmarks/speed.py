@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -164,7 +165,7 @@ class Figure:
         label: What is measured.
         ours, theirs: The arguments that measure it; theirs None if there is nothing to compare.
         value: The figure in the record that is printed.
-        goal: What is to be reached: times as good as the peer, or without one at most.
+        goal: What is to be reached: so many times as good as the peer, or without one at most so much.
         more_is_better: Whether it is a rate.
         first_run: Whether ours runs with nothing compiled before.
     """
@@ -173,7 +174,7 @@ class Figure:
     ours: tuple[str, ...]
     theirs: tuple[str, ...] | None
     value: Callable[[Record], float]
-    goal: float
+    goal: float | None = None
     more_is_better: bool = False
     first_run: bool = False
 
@@ -188,7 +189,7 @@ def figures(what: Sequence[str], sizes: Sequence[int]) -> Iterator[Figure]:
             label = f"tutorial, {arrays}, {'first run ever' if first_run else 'compiled before'}"
             run = partial(Figure, ours=("tutorial", "--arrays", arrays), first_run=first_run)
             yield run(f"{label}, s", theirs=("tutorial",), value=itemgetter("total"), goal=goal)
-            yield run(f"{label}: training, s", theirs=("tutorial",), value=lambda run: sum(run["train"]), goal=goal)
+            yield run(f"{label}: training, s", theirs=("tutorial",), value=lambda record: sum(record["train"]))
             yield run(f"{label}: memory, MiB", theirs=("memory",), value=itemgetter("peak_mib"), goal=1)
     for model, loss in product(("maf", "nsf"), ("mle", "atomic")) if "train" in what else ():
         for n in sizes:
@@ -205,7 +206,7 @@ def compare(peer_python: str | None, repeats: int, what: Sequence[str], sizes: S
     """The table. All figures are measured once before any is measured again, ours and the peer's in turn."""
     rows = list(figures(what, sizes))
     records: dict[Any, list[Record]] = {}
-    with tempfile.TemporaryDirectory() as cache:
+    with tempfile.TemporaryDirectory() as caches:
         for repeat in range(repeats):
             for row in rows:
                 wanted = [(Path(__file__), row.ours, row.first_run)]
@@ -213,16 +214,18 @@ def compare(peer_python: str | None, repeats: int, what: Sequence[str], sizes: S
                     wanted.append((PEER, row.theirs, False))
                 for run in wanted:
                     if len(records.setdefault(run, [])) == repeat:
-                        records[run].append(measure(*run, peer_python, cache))
+                        records[run].append(measure(*run, peer_python, Path(caches)))
     return table(rows, records)
 
 
-def measure(script: Path, arguments: Sequence[str], first_run: bool, peer_python: str | None, cache: str) -> Record:
-    """What one run in a process of its own prints."""
+def measure(script: Path, arguments: Sequence[str], first_run: bool, peer_python: str | None, caches: Path) -> Record:
+    """What one run in a process of its own prints; if it is not a first run it finds compiled what the last one left."""
     python = peer_python if script == PEER else sys.executable
-    with tempfile.TemporaryDirectory() as empty:
-        environment = {**os.environ, "HOMING_CACHE": empty if first_run else cache}
-        done = subprocess.run([str(python), str(script), *arguments], capture_output=True, text=True, env=environment)
+    cache = caches / "_".join(arguments)
+    if first_run:
+        shutil.rmtree(cache, ignore_errors=True)
+    environment = {**os.environ, "HOMING_CACHE": str(cache)}
+    done = subprocess.run([str(python), str(script), *arguments], capture_output=True, text=True, env=environment)
     if done.returncode:
         raise SystemExit(f"{script.name} {' '.join(arguments)} failed:\n{done.stderr}")
     print(done.stdout, end="", file=sys.stderr, flush=True)
@@ -243,10 +246,12 @@ def table(rows: Sequence[Figure], records: dict[Any, list[Record]]) -> str:
     for row in rows:
         ours = median(map(row.value, records[Path(__file__), row.ours, row.first_run]))
         theirs = records.get((PEER, row.theirs, False))
-        cells = [row.label, f"{ours:,.3g}", "", "", f"{'≥' if row.theirs else '≤'} {row.goal}"]
+        cells = [row.label, f"{ours:,.3g}", "", "", ""]
         if theirs:
             other = median(map(row.value, theirs))
             cells[2:4] = f"{other:,.3g}", f"{ours / other if row.more_is_better else other / ours:.1f}"
+        if row.goal is not None:
+            cells[4] = f"{'≥' if row.theirs else '≤'} {row.goal}"
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -69,7 +69,7 @@ class _Decomposition:
         projected = self._u.T @ centred
         shrink = self._s**2 / (self._s**2 + penalty)
         leverage = 1 / len(targets) + (self._u**2) @ shrink
-        left_out = (centred - self._u @ (shrink[:, None] * projected)) / np.maximum(1 - leverage, 1e-3)[:, None]
+        left_out = (centred - self._u @ (shrink[:, None] * projected)) / np.maximum(1 - leverage, 1e-10)[:, None]
         return (self._vt.T @ ((self._s / (self._s**2 + penalty))[:, None] * projected)).T, left_out
 
 

@@ -14,6 +14,7 @@ https://arxiv.org/abs/2210.04815. What is ours: the region in terms of the ratio
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -151,6 +152,7 @@ class Drive:
         z, x, order = z[inside], data.x[inside], order[inside]
         sides = learn_sides(self._prior, z, x, np.ones(len(z)), order, self._seed("learn", number), options)
         new = np.flatnonzero(inside) >= len(inside) - self._campaign.records[number].valid
+        self._check_tripwire(sides, number, inside, data.x)
         notes = {"train": time.perf_counter() - began, "used": int(inside.sum()), "gain": None, "gain_error": 0.0}
         if before is not None:
             held = sides.held_out[0] & new
@@ -158,6 +160,23 @@ class Drive:
                 gains = sides.direct.member(0).log_prob_pairs(z[held], x[held]) - before.direct.log_prob_pairs(z[held], x[held])
                 notes["gain"], notes["gain_error"] = float(gains.mean()), float(gains.std() / np.sqrt(len(gains)))
         return sides, notes
+
+    def _check_tripwire(self, sides: Sides, number: int, inside: np.ndarray, x: np.ndarray) -> None:
+        """Warn if a draw from the whole prior landed outside the region, and its data as near to x_o as those inside."""
+        free = np.flatnonzero(~inside)
+        free = free[free >= len(inside) - self._campaign.records[number].valid]
+        if not len(free):
+            return
+        at = sides.direct.standardize(self._x_o[None]).ravel()
+        distance = np.sqrt(((sides.direct.standardize(x).reshape(len(x), -1) - at) ** 2).mean(1))
+        near = distance[free] < np.median(distance[inside])
+        if near.any():
+            warnings.warn(
+                f"{int(near.sum())} of the {len(free)} simulations that round {number} drew from the whole prior lie outside the "
+                "region it was cut to, with data as near to x_o as those inside: the region may be too small. A smaller epsilon "
+                "widens it.",
+                stacklevel=5,
+            )
 
     def _make_posterior(self, sides: Sides, number: int) -> Posterior:
         options = {

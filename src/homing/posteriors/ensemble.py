@@ -6,6 +6,7 @@ all; two of them run side by side, since one uses one processor.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from homing.estimators.standardize import Standardize
 from homing.programs import Program
 
 _CHUNK = 4096  # draws or densities in one call of a program
-_THREADS = 2
+_THREADS = max(2, os.cpu_count() or 1)
 
 
 @Program

@@ -2,7 +2,9 @@ r"""The prior, cut to the region that holds all but a share epsilon of the poste
 
 \(\{\theta : q(\theta \mid x_o) / p(\theta) > \tau\}\) with \(\tau\) the \(\epsilon\)-quantile of the ratio under the posterior: of all regions with so
 much of the posterior it is the one with the least of the prior (Neyman, Pearson), whatever the parametrisation. Rows drawn from the prior cut to a
-region need no correction inside it: maximum likelihood is right. A theta stays if any member of the ensemble would keep it.
+region need no correction inside it: maximum likelihood is right. The density is the
+ensemble's mixture, to which every member contributes its share, so that a theta stays if one member alone gives it enough. (The union of
+the members' own regions was measured too: on Lotka-Volterra it is five times as large, and costs .03 to .07 C2ST.)
 
 Draws are exact by rejection while the prior hits the region often enough; else they are resampled, without replacement, from candidates of a
 heavy-tailed density about the posterior, by their weight under the prior within the region. The work is fixed beforehand, so it never
@@ -14,7 +16,7 @@ https://arxiv.org/abs/2210.04815.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -32,9 +34,6 @@ _CANDIDATES = 256  # for each draw by resampling
 _MOST_CANDIDATES = 131_072
 _WIDER = 2.0  # the candidates' covariance, as a multiple of the posterior's
 _POSTERIOR_DRAWS = 8192
-
-Score = Callable[[np.ndarray], np.ndarray]
-
 
 class Drawn(NamedTuple):
     """How draws of a truncated prior were made.
@@ -54,41 +53,32 @@ class Drawn(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Region:
-    """Where some member's log ratio of posterior to prior exceeds its threshold.
+    """Where the log ratio of posterior to prior exceeds a threshold.
 
     Attributes:
-        scores: Each member's log ratio less its threshold, from z of shape (n, d) to (n,).
-        draws: Draws of the posterior the region was made from, shape (k, d), in z.
+        log_ratio: From z of shape (n, d) to (n,).
+        threshold: What it has to exceed.
+        draws: Draws of the posterior that the region was made from, shape (k, d), in z.
     """
 
-    scores: Sequence[Score]
+    log_ratio: Callable[[np.ndarray], np.ndarray]
+    threshold: float
     draws: np.ndarray
 
     def contains(self, z: np.ndarray) -> np.ndarray:
         """Shape (n,), bool, of rows z."""
-        inside = np.zeros(len(z), bool)
-        for score in self.scores:
-            rest = ~inside
-            if rest.any():
-                inside[rest] = score(z[rest]) > 0
-        return inside
+        return self.log_ratio(z) > self.threshold
 
 
 def posterior_region(posterior: DirectPosterior, x: np.ndarray, epsilon: float, seed: int) -> Region:
-    """The region of a posterior at one x that holds all but epsilon of it, by each member's account."""
+    """The region of a posterior at one x that holds all but epsilon of it."""
     ensemble, prior = posterior.ensemble, posterior.prior
     draws = ensemble.sample(_POSTERIOR_DRAWS, x, word(seed, "region"))
 
-    def ratio(m: int) -> Score:
-        return lambda z: ensemble.member(m).log_prob(z, x) - prior.log_prob_normal(z)
+    def log_ratio(z: np.ndarray) -> np.ndarray:
+        return ensemble.log_prob(z, x) - prior.log_prob_normal(z)
 
-    def score(m: int) -> Score:
-        log_ratio = ratio(m)
-        own = ensemble.member(m).sample(_POSTERIOR_DRAWS, x, word(seed, "threshold", m))
-        threshold = float(np.quantile(log_ratio(own), epsilon))
-        return lambda z: log_ratio(z) - threshold
-
-    return Region([score(m) for m in range(len(ensemble.members))], draws)
+    return Region(log_ratio, float(np.quantile(log_ratio(draws), epsilon)), draws)
 
 
 @dataclass(frozen=True, eq=False)

@@ -55,8 +55,8 @@ def simulate(
         theta: Shape (n, d): the planned parameters.
         seeds: Shape (n,): one seed a row, as from `homing.random.row_seeds`.
         rows: Which of the planned rows to simulate, ascending; None for all. (What a resumed round still lacks.)
-        executor: Any `concurrent.futures.Executor` (processes, threads, `mpi4py.futures.MPIPoolExecutor`) or Dask client.
-            None: this process, or `num_workers` processes of our own.
+        executor: Any `concurrent.futures.Executor` (processes, threads, `mpi4py.futures.MPIPoolExecutor`) or a client
+            of Dask. None: this process, or `num_workers` processes of our own.
         num_workers: Processes on this machine; with an executor, how many workers it has, if more than 256.
         batch_size: Rows a call of a batched simulator; batches begin at the planned rows 0, batch_size, and so on.
         timeout: Seconds that one call may take; a batch that takes longer is taken apart and its rows tried alone. With

@@ -13,6 +13,7 @@ https://arxiv.org/abs/1412.6980.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -33,7 +34,7 @@ from homing.training.losses import Loss, Rows
 
 _MAX_STRETCH = 64  # epochs between two returns to Python at most
 _STRETCH_SECONDS = 0.2
-_THREADS = 2
+_THREADS = max(2, os.cpu_count() or 1)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,245 @@
+"""Compiled programs: traced once for each shape, kept on disk, and never trusted where others may write."""
+
+import os
+import stat
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from homing import programs
+from homing.programs import Program, cache_directory
+
+ONES = np.ones(3, np.float32)
+
+
+def double(a):
+    return 2 * a
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOMING_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def compiled(monkeypatch):
+    """A list that grows by one whenever JAX compiles."""
+    calls = []
+    compile = jax.stages.Lowered.compile
+    monkeypatch.setattr(jax.stages.Lowered, "compile", lambda self: calls.append(1) or compile(self))
+    return calls
+
+
+def entries(folder):
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def mode(path):
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_one_program_for_each_combination_of_shapes_types_and_static_arguments():
+    @Program
+    def power(tree, exponent):
+        return {"out": tree["a"] ** exponent}
+
+    for array in (ONES, 5 * ONES, jnp.ones(3)):  # NumPy or JAX, values: the same program
+        np.testing.assert_allclose(power({"a": array}, 2)["out"], np.asarray(array) ** 2)
+    assert power.num_traces == 1
+    np.testing.assert_allclose(power({"a": 2 * ONES}, 3)["out"], 8)
+    assert power.num_traces == 2
+    power({"a": np.ones(4, np.float32)}, 3)
+    power({"a": np.ones(3, np.int32)}, 3)
+    assert power.num_traces == 4
+    assert power.__name__ == "power"
+
+
+def test_static_arguments_must_be_hashable():
+    with pytest.raises(TypeError, match="unhashable"):
+        Program(lambda a, rest: a)(ONES, {1, 2})
+
+
+def test_threads_share_a_program():
+    program = Program(lambda a: jnp.tanh(a @ a))
+    matrices = np.random.default_rng(0).random((64, 3, 3)).astype(np.float32)
+    with ThreadPoolExecutor(2) as pool:
+        results = list(pool.map(program, matrices))
+    np.testing.assert_allclose(np.stack(results), np.tanh(matrices @ matrices), rtol=1e-5)
+    assert program.num_traces == 1
+
+
+def test_programs_are_float32_also_under_64_bits():
+    with jax.enable_x64(True):
+        out = Program(lambda a: a + jnp.zeros(()) + jax.random.normal(jax.random.key(0), a.shape))(ONES)
+        assert jnp.ones(1).dtype == np.float64
+    assert out.dtype == np.float32
+
+
+def test_what_was_compiled_once_is_loaded(folder, compiled):
+    for factor in (1.0, 3.0):
+        np.testing.assert_array_equal(Program(double)(factor * ONES), 2 * factor * ONES)
+    assert len(compiled) == 1
+    assert len(entries(folder)) == 1
+    Program(lambda a: 3 * a)(ONES)
+    assert len(entries(folder)) == 2
+
+
+def test_what_a_function_closes_over_is_part_of_it(folder):
+    def scaled_by(constants):
+        return Program(lambda a: (constants * a).sum())
+
+    for _ in range(2):
+        for seed in range(3):
+            constants = np.random.default_rng(seed).random(300).astype(np.float32)
+            for held in (constants, jnp.asarray(constants)):
+                assert scaled_by(held)(np.ones(300, np.float32)) == pytest.approx(constants.sum(), rel=1e-5)
+
+
+def cut_short(entry):
+    entry.write_bytes(entry.read_bytes()[:-100])
+
+
+def flip_a_byte(entry):
+    content = bytearray(entry.read_bytes())
+    content[len(content) // 2] ^= 1
+    entry.write_bytes(content)
+
+
+def empty(entry):
+    entry.write_bytes(b"")
+
+
+def replace_by_a_folder(entry):
+    entry.unlink()
+    entry.mkdir()
+
+
+def whole_but_no_program(entry):
+    entry.write_bytes(programs.hashlib.sha256(b"nonsense").digest() + b"nonsense")
+
+
+@pytest.mark.parametrize("damage", [cut_short, flip_a_byte, empty, replace_by_a_folder, whole_but_no_program])
+def test_a_damaged_entry_is_ignored(folder, compiled, damage):
+    Program(double)(ONES)
+    (entry,) = entries(folder)
+    damage(entry)
+    np.testing.assert_array_equal(Program(double)(ONES), 2 * ONES)
+    assert len(compiled) == 2
+    if entry.is_file():  # and replaced by a good one
+        np.testing.assert_array_equal(Program(double)(ONES), 2 * ONES)
+        assert len(compiled) == 2
+
+
+@pytest.mark.parametrize("word", ["off", "OFF", "0", "false", "no"])
+def test_switched_off(folder, monkeypatch, word, tmp_path):
+    monkeypatch.setenv("HOMING_CACHE", word)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_directory() is None
+    np.testing.assert_array_equal(Program(double)(ONES), 2 * ONES)
+    assert not entries(tmp_path)
+
+
+def test_it_lies_in_the_users_cache_for_the_user_alone(monkeypatch, tmp_path):
+    monkeypatch.delenv("HOMING_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    previous = os.umask(0o002)
+    try:
+        directory = cache_directory()
+        Program(double)(ONES)
+    finally:
+        os.umask(previous)
+    assert directory is not None
+    assert directory.parent == tmp_path / "xdg" / "homing"
+    assert mode(directory) == mode(directory.parent) == 0o700
+    assert [mode(entry) for entry in entries(directory)] == [0o600]
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    directory = cache_directory()
+    assert directory is not None
+    assert directory.parent == tmp_path / "home" / ".cache" / "homing"
+
+
+@pytest.mark.parametrize("bits", [0o770, 0o707, 0o777])
+@pytest.mark.parametrize("which", ["root", "directory"])
+def test_a_directory_that_others_may_write_to_is_not_used(folder, compiled, bits, which):
+    directory = cache_directory()
+    assert directory is not None
+    Program(double)(ONES)
+    (folder if which == "root" else directory).chmod(bits)
+    assert cache_directory() is None
+    np.testing.assert_array_equal(Program(double)(ONES), 2 * ONES)
+    assert len(compiled) == 2
+
+
+def test_a_directory_of_another_user_is_not_used(folder, monkeypatch):
+    assert cache_directory() is not None
+    monkeypatch.setattr(os, "getuid", lambda: os.stat(folder).st_uid + 1)
+    assert cache_directory() is None
+
+
+def test_no_place_to_write_costs_time_only(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("HOMING_CACHE", str(tmp_path / "file" / "cache"))
+    assert cache_directory() is None
+    np.testing.assert_array_equal(Program(double)(ONES), 2 * ONES)
+
+
+def test_a_program_that_cannot_be_stored_still_runs(folder, monkeypatch):
+    def full(compiled):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(programs.serialize_executable, "serialize", full)
+    np.testing.assert_array_equal(Program(double)(ONES), 2 * ONES)
+    assert not entries(folder)
+
+
+def test_the_oldest_entries_make_room(folder, monkeypatch, compiled):
+    monkeypatch.setattr(programs, "_MAX_ENTRIES", 2)
+    for age, factor in ((300, 2), (200, 3), (100, 4)):
+        before = set(entries(folder))
+        Program(lambda a, factor=factor: factor * a)(ONES)
+        (new,) = set(entries(folder)) - before
+        os.utime(new, (new.stat().st_mtime - age,) * 2)
+    assert len(entries(folder)) == 2
+    Program(lambda a: 4 * a)(ONES)
+    assert len(compiled) == 3
+    Program(lambda a: 2 * a)(ONES)
+    assert len(compiled) == 4
+
+
+def test_every_processor_has_a_directory_of_its_own(folder, monkeypatch):
+    here = cache_directory()
+    programs._fingerprint.cache_clear()
+    monkeypatch.setattr(programs, "_processor_features", lambda: "flags: another")
+    try:
+        there = cache_directory()
+    finally:
+        programs._fingerprint.cache_clear()
+    assert here is not None
+    assert there is not None
+    assert here.parent == there.parent
+    assert here != there
+    assert here.name.startswith(f"jaxlib-{jax.lib.__version__}-")
+
+
+def test_importing_prints_nothing_and_writes_nothing(tmp_path):
+    environment = {**os.environ, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    environment.pop("HOMING_CACHE", None)
+    code = "import homing, homing.utils; [getattr(homing, name) for name in homing.__all__]"
+    done = subprocess.run(
+        [sys.executable, "-W", "always::UserWarning", "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment,
+        cwd=tmp_path,
+    )
+    assert done.stdout == done.stderr == ""
+    assert not list(Path(tmp_path).iterdir())
