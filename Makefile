@@ -6,9 +6,6 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip --disable-pip-version-check install --quiet
 
-export MPLBACKEND := Agg# pictures go to files
-test test-slow: export HOMING_CACHE := $(CURDIR)/$(VENV)/programs# and compiled programs not to the user's cache
-
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-slow lint format bench bench-accuracy clean
 
@@ -37,8 +34,8 @@ bench: $(VENV)/full ## measure speed; PEER_PYTHON=... is a Python with sbi, to m
 	$(RUN) benchmarks/speed.py compare $(if $(PEER_PYTHON),--peer-python $(PEER_PYTHON))
 
 bench-accuracy: $(VENV)/full ## score posteriors against references; DATA=... is the folder of sbibm's tasks
-	$(if $(DATA),,$(error DATA is not set: make bench-accuracy DATA=FOLDER, see benchmarks/README.md))
-	$(RUN) benchmarks/sbibm.py --data $(DATA)
+	$(if $(DATA),,$(error DATA is not set: make bench-accuracy DATA=FOLDER, a folder as described in benchmarks/README.md))
+	$(RUN) benchmarks/sbibm.py --data "$(DATA)"
 
 clean: ## remove what was installed and made
 	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .ruff_cache multiround.png
@@ -52,7 +49,7 @@ $(VENV)/light: pyproject.toml
 	@$(PIP) --editable .
 	@touch $@
 
-# Torch is only tested with. A build without CUDA is a fiftieth of the size: first from the configured sources, then from PyTorch's.
+# Without CUDA torch is gigabytes smaller: from the configured sources if they have such a build, else from PyTorch's own.
 $(VENV)/full: $(VENV)/light
 	@echo "Installing what the tests need into $(VENV) ..."
 	@$(PIP) torch==$(TORCH)+cpu 2>/dev/null \

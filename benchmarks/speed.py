@@ -219,7 +219,7 @@ def compare(peer_python: str | None, repeats: int, what: Sequence[str], sizes: S
 
 
 def measure(script: Path, arguments: Sequence[str], first_run: bool, peer_python: str | None, caches: Path) -> Record:
-    """What one run in a process of its own prints; if it is not a first run it finds compiled what the last one left."""
+    """What one run in a new process prints; a first run finds nothing compiled, others what the last one left."""
     python = peer_python if script == PEER else sys.executable
     cache = caches / "_".join(arguments)
     if first_run:
@@ -246,14 +246,18 @@ def table(rows: Sequence[Figure], records: dict[Any, list[Record]]) -> str:
     for row in rows:
         ours = median(map(row.value, records[Path(__file__), row.ours, row.first_run]))
         theirs = records.get((PEER, row.theirs, False))
-        cells = [row.label, f"{ours:,.3g}", "", "", ""]
+        cells = [row.label, shown(ours), "", "", ""]
         if theirs:
             other = median(map(row.value, theirs))
-            cells[2:4] = f"{other:,.3g}", f"{ours / other if row.more_is_better else other / ours:.1f}"
+            cells[2:4] = shown(other), f"{ours / other if row.more_is_better else other / ours:.1f}"
         if row.goal is not None:
             cells[4] = f"{'≥' if row.theirs else '≤'} {row.goal}"
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def shown(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
 
 def processor() -> str:

@@ -102,6 +102,11 @@ def test_what_a_function_closes_over_is_part_of_it(folder):
                 assert scaled_by(held)(np.ones(300, np.float32)) == pytest.approx(constants.sum(), rel=1e-5)
 
 
+def test_arguments_that_a_function_does_not_use_are_part_of_it(folder):
+    for size in (2, 3, 2):
+        np.testing.assert_array_equal(Program(lambda a, unused: 2 * a)(ONES, np.ones(size, np.float32)), 2 * ONES)
+
+
 def cut_short(entry):
     entry.write_bytes(entry.read_bytes()[:-100])
 

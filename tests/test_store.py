@@ -134,6 +134,23 @@ def test_a_row_of_a_million_numbers_and_many_rows(place):
     assert len(place.again().rounds[2].pending) == 75_000
 
 
+def test_odd_numbers_and_texts(place):
+    """Scalar data, NumPy's integers as numbers, and an error text that is no Unicode."""
+    ids = place.store.plan(np.int64(1), THETA, SEEDS)
+    place.store.record(ids[:2], outcomes(slice(0, 2), x=X[:, 0]))
+    place.store.record(ids[2:3], outcomes(slice(2, 3), errors={0: "caf\udce9"}))
+    failed = Outcomes.planned(THETA[3:4])
+    failed.status[:] = Status.FAILED
+    place.store.record(ids[3:4], failed)
+    assert place.store.x_shape == ()
+    place.store.finish(np.int64(1), {"name": "caf\udce9"})
+    store = place.again()
+    assert store.x_shape == ()
+    assert store.outcomes(1).x.shape == (12,)
+    assert store.outcomes(1).error[2] == "caf?"
+    assert store.rounds[1].result is not None
+
+
 def test_a_run_in_which_everything_failed(place):
     ids = place.store.plan(1, THETA, SEEDS)
     failed = Outcomes.planned(THETA)

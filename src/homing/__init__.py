@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from homing.estimators import posterior_nn
     from homing.inference import SNPE, infer, prepare_for_sbi, simulate_for_sbi
     from homing.plots import pairplot
+    from homing.posteriors import load
     from homing.priors import BoxUniform
     from homing.simulation import command
 
@@ -34,6 +35,7 @@ __all__ = [
     "BoxUniform",
     "command",
     "infer",
+    "load",
     "pairplot",
     "posterior_nn",
     "prepare_for_sbi",
@@ -45,6 +47,7 @@ _ROOMS = {
     "BoxUniform": "priors",
     "command": "simulation",
     "infer": "inference",
+    "load": "posteriors",
     "pairplot": "plots",
     "posterior_nn": "estimators",
     "prepare_for_sbi": "inference",

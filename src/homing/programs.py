@@ -87,7 +87,7 @@ class Program:
 
 def _compile(function: Callable[..., Any], dynamic: list[Any]) -> Any:
     with jax.enable_x64(False):
-        lowered = jax.jit(function).lower(dynamic)
+        lowered = jax.jit(function, keep_unused=True).lower(dynamic)  # so that all arguments are part of the text
     directory = cache_directory()
     if directory is None:
         return lowered.compile()

@@ -62,7 +62,7 @@ def fit_standardize(x: np.ndarray, z_score: ZScore = "independent", z: np.ndarra
         >>> fit_standardize(x)(x)[:, 1]
         array([0., 0., 0., 0.], dtype=float32)
     """
-    x = np.asarray(x, np.float64)
+    x = np.clip(np.asarray(x, np.float64), -1e100, 1e100)  # so that squares stay finite
     if z_score == "none":
         return Standardize(np.zeros(()), np.ones(()), soft=False)
     columns: tuple[ColumnMap, ...] = ()

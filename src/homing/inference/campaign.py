@@ -1,12 +1,17 @@
 """The simulations of a run: planned, simulated, kept, and counted, round by round.
 
 All methods share this: what a round simulates and what is kept of it do not depend on how it is learned.
+
+With a run file, the same calls again go on where a run ended: a round that the file has planned is not drawn again, a
+simulation that it has is not run again, and what was learned from the same rows in the same way is read instead of
+learned. So a campaign counts the rounds it has been through, which may be fewer than the file has.
 """
 
 from __future__ import annotations
 
 import time
 import warnings
+import zlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -20,11 +25,17 @@ from homing.errors import ArgumentError, NotTrainedError, SimulationError
 from homing.inference.learn import Dataset
 from homing.inference.rounds import RoundRecord
 from homing.inference.simulating import run_simulations
+from homing.posteriors import Posterior, restore
+from homing.posteriors.serialize import NotStorable, Packed, pack, unpack
 from homing.priors import Prior
+from homing.priors.fingerprint import prior_fact
 from homing.proposals import FromPrior, Proposal, TruncatedPrior
-from homing.simulation import Outcomes, Simulator, open_store
+from homing.proposals.stored import pack_proposal, proposal_differences, unpack_proposal
+from homing.simulation import Outcomes, Round, Simulator, StoreError, open_store
+from homing.simulation.facts import differences, to_json
 
 LEAST_ROWS = 10  # valid simulations without which nothing is learned
+_SAME_LINES = "To go on with this run, run the same lines as before; for another run, choose a new file."
 
 
 class Campaign:
@@ -32,36 +43,61 @@ class Campaign:
 
     Args:
         prior: The prior.
-        simulator: The simulator, or None if all simulations are appended.
-        seed: The run's seed.
+        simulator: The simulator, or None if all simulations are appended or told.
+        seed: The run's seed; None takes the run file's, or a new one from the global generator of the prior's library.
         show_progress_bars: Whether to show bars.
         store: A run file, or None for memory.
         simulating: Options of `homing.simulation.simulate`.
+        settings: What else makes the run this run, as JSON.
 
     Attributes:
+        seed: The run's seed.
         proposals: Each round's proposal, by number.
         records: Each round's record, by number.
+
+    Raises:
+        StoreError: If the file cannot be used, or holds a run with another seed, prior or settings.
     """
 
     def __init__(
         self,
         prior: Prior,
         simulator: Simulator | None,
-        seed: int,
+        seed: int | None,
         show_progress_bars: bool,
         store: str | Path | None,
         simulating: Mapping[str, Any],
+        settings: Mapping[str, Any],
     ):
         self.prior = prior
-        self.seed = seed
         self.proposals: dict[int, Proposal] = {}
         self.records: dict[int, RoundRecord] = {}
         self._simulator = simulator
         self._bars = show_progress_bars
-        self._store = open_store(store)
         self._simulating = simulating
         self._roles: dict[int, np.ndarray] = {}
+        self._told = 0  # the newest round that was told of
         self._warned = False
+        self._store = open_store(store)
+        try:
+            if seed is None:
+                seed = self._store.recall("seed")
+            self.seed: int = random.global_seed(prior.kind) if seed is None else seed
+            self._store.require(seed=self.seed, prior=prior_fact(prior), settings=dict(settings))
+            if simulator is not None:
+                self._store.require(simulation_batch_size=simulating["batch_size"])
+                self._store.remember("simulator", simulator.name)
+        except BaseException:
+            self._store.close()
+            raise
+
+    def close(self) -> None:
+        """Let go of the run file."""
+        self._store.close()
+
+    def require(self, **facts: Any) -> None:
+        """Settle facts of the run, or compare them with what was settled; see `homing.simulation.Store.require`."""
+        self._store.require(**facts)
 
     @property
     def newest(self) -> int:
@@ -73,49 +109,209 @@ class Campaign:
         """Whether some simulations did not come from the prior."""
         return not all(isinstance(proposal, FromPrior) for proposal in self.proposals.values())
 
+    # ------------------------------------------------------------------------------------------------- simulations
+
     def simulate(self, num_simulations: int, proposal: Proposal) -> RoundRecord:
         """Plan a round, simulate it, and keep what comes as it comes."""
         if self._simulator is None:
             raise ArgumentError(
                 "There is no simulator to call: give one, SNPE(simulator, prior), or append simulations and train."
             )
-        number = self.newest + 1
         began = time.perf_counter()
+        known = self._propose(num_simulations, proposal)
+        sampled = time.perf_counter()
+        if len(known.pending):
+            self._run(known, self._simulator)
+        seconds = {"sample": sampled - began, "simulate": time.perf_counter() - sampled}
+        return self._enter(known.number, proposal, seconds)
+
+    def ask(self, num_simulations: int, proposal: Proposal) -> tuple[np.ndarray, np.ndarray]:
+        """Plan a round that is simulated elsewhere: ids (n,) and theta (n, d)."""
+        known = self._propose(num_simulations, proposal)
+        self._enter(known.number, proposal, {})
+        return known.ids, known.theta
+
+    def tell(self, ids: np.ndarray, x: np.ndarray | None, errors: Mapping[int, str]) -> int:
+        """Keep what became of planned simulations, x of shape (n, *x_shape); how many were not known before."""
+        rounds = self._store.rounds
+        theta = np.concatenate([np.zeros((0, self.prior.dim)), *(known.theta for known in rounds.values())])
+        wrong = ids[(ids < 0) | (ids >= len(theta))]
+        if len(wrong):
+            raise ArgumentError(
+                f"ids must be some that ask gave; {wrong[0]} was never given, the run has {len(theta)} simulations."
+            )
+        strange = sorted(set(errors) - set(ids.tolist()))
+        if strange:
+            raise ArgumentError(f"errors must be by the ids that are told, found {strange[0]}, which is not among them.")
+        failed = {row: errors[number] for row, number in enumerate(ids.tolist()) if number in errors}
+        if x is None:
+            if len(failed) < len(ids):
+                raise ArgumentError(f"x is needed: only {len(failed)} of {len(ids)} simulations have an error.")
+            outcomes = Outcomes.given(theta[ids], np.full((len(ids), *(self._store.x_shape or (1,))), np.nan), failed)
+            outcomes = outcomes if self._store.x_shape else replace(outcomes, x=outcomes.x[:, :0])
+        else:
+            outcomes = Outcomes.given(theta[ids], x, failed)
+        count = self._store.record(ids, outcomes)
+        self._told = max([self._told, *(n for n, known in rounds.items() if np.isin(known.ids, ids).any())])
+        for number in self.records:
+            self._note(number, {})
+        return count
+
+    def append(self, theta: np.ndarray, x: np.ndarray, proposal: Proposal) -> RoundRecord:
+        """Keep simulations that were run elsewhere as a round; theta (n, d) and x (n, *x_shape), float64."""
+        self._catch_up()
+        number = self.newest + 1
+        known = self._store.rounds.get(number)
+        if known is None:
+            known = self._plan(number, theta, proposal, {})
+        else:
+            self._check_planned(known, len(theta), proposal)
+            if not np.array_equal(known.theta, theta):
+                raise StoreError(f"Round {number} of this run has other theta than those appended now. {_SAME_LINES}")
+        self._store.record(known.ids, Outcomes.given(theta, x))
+        return self._enter(number, proposal, {})
+
+    def adopt(self, through: int | None = None, embedding_net: Any = None) -> None:
+        """Take over rounds of the run file as they are, as far as one of them, without their lines being run again."""
+        for number, known in self._store.rounds.items():
+            if self.newest < number <= (number if through is None else through):
+                proposal = unpack_proposal(Packed(known.proposal, known.arrays), self.prior, embedding_net)
+                self._enter(number, proposal, {})
+
+    def _catch_up(self) -> None:
+        if self._told > self.newest:
+            self.adopt(self._told)
+
+    def _propose(self, num_simulations: int, proposal: Proposal) -> Round:
+        """The next round: as the store has planned it, or else drawn and planned."""
+        self._catch_up()
+        number = self.newest + 1
+        known = self._store.rounds.get(number)
+        if known is not None:
+            self._check_planned(known, num_simulations, proposal)
+            return known
         seed = random.word(self.seed, "propose", number)
-        how: dict[str, float] = {}
+        how: dict[str, Any] = {}
         if isinstance(proposal, TruncatedPrior):
             drawn, info = proposal.draw_with_info(num_simulations, seed)
             how = info.as_dict()
         else:
             drawn = proposal.draw(num_simulations, seed, self._bars)
         theta = to_numpy(self.prior.give(drawn)).astype(np.float64)  # as the simulator gets it, to the last digit
-        sampled = time.perf_counter()
-        self._plan(theta, proposal)
-        known = self._store.rounds[number]
+        return self._plan(number, theta, proposal, how)
+
+    def _plan(self, number: int, theta: np.ndarray, proposal: Proposal, how: Mapping[str, Any]) -> Round:
+        seeds = random.row_seeds(self.seed, "simulate", number, len(theta))
+        packed = pack_proposal(proposal)
+        self._store.plan(number, theta, seeds, {**packed.tree, "how": how}, packed.arrays)
+        return self._store.rounds[number]
+
+    def _check_planned(self, known: Round, num_simulations: int, proposal: Proposal) -> None:
+        found = ""
+        if len(known.ids) != num_simulations:
+            found = f"it has {len(known.ids)} simulations, now there are {num_simulations}"
+        found = found or proposal_differences(Packed(known.proposal, known.arrays), pack_proposal(proposal))
+        if found:
+            raise StoreError(f"Round {known.number} of this run was planned otherwise: {found}. {_SAME_LINES}")
+
+    def _run(self, known: Round, simulator: Simulator) -> None:
+        """Simulate what a round still lacks. Whether the simulator takes batches is found out once in a run's life."""
+        if simulator.batched is None and self._store.recall("batched") is not None:
+            simulator = simulator.decided(self._store.recall("batched"))
+
+        def keep(rows: np.ndarray, outcomes: Outcomes, simulator: Simulator) -> None:
+            if self._store.recall("batched") != simulator.batched:
+                self._store.remember("batched", simulator.batched)
+            self._store.record(known.ids[rows], outcomes)
+
         _, self._simulator = run_simulations(
-            self._simulator,
-            theta,
+            simulator,
+            known.theta,
             known.seeds,
+            rows=known.pending,
             show_progress_bar=self._bars,
-            on_outcomes=lambda rows, outcomes: self._store.record(known.ids[rows], outcomes),
+            on_outcomes=keep,
             x_shape=self._store.x_shape,
             **self._simulating,
         )
-        record = self._note(number, {"sample": sampled - began, "simulate": time.perf_counter() - sampled})
-        self.records[number] = replace(record, **how)
-        return self.records[number]
 
-    def append(self, theta: np.ndarray, x: np.ndarray, proposal: Proposal) -> RoundRecord:
-        """Keep simulations that were run elsewhere as a round; theta (n, d) and x (n, *x_shape), float64."""
-        number = self._plan(theta, proposal)
-        self._store.record(self._store.rounds[number].ids, Outcomes.given(theta, x))
-        return self._note(number, {})
+    def _enter(self, number: int, proposal: Proposal, seconds: dict[str, float]) -> RoundRecord:
+        self.proposals[number] = proposal
+        return self._note(number, seconds)
 
-    def complete(self, number: int, seconds: Mapping[str, float], **learned: Any) -> None:
-        """Add what was learned after a round to its record."""
+    def _note(self, number: int, seconds: dict[str, float]) -> RoundRecord:
+        known = self._store.rounds[number]
+        counts = known.outcomes.counts()
+        asked, valid, failed, timed_out = len(known.ids) - counts["planned"], *(counts[n] for n in ("ok", "failed", "timed_out"))
+        record = self.records.get(number) or RoundRecord(number, self.proposals[number].name, asked, valid, seconds=seconds)
+        record = replace(record, **known.proposal["how"])
+        if known.result is not None:
+            record = RoundRecord(**known.result.record)
+        record = replace(record, asked=asked, valid=valid, failed=failed, timed_out=timed_out)
+        self.records[number] = record
+        if valid < asked and known.result is None and not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"{asked - valid} of {asked} simulations of round {number} gave no finite data ({record.invalid} NaN or infinite, "
+                f"{failed} failed, {timed_out} timed out). They are left out: the posterior is that given that a simulation is valid. "
+                "inference.rounds counts them; this is said once.",
+                stacklevel=5,
+            )
+        return record
+
+    # --------------------------------------------------------------------------------------------------- learning
+
+    def learned(self, number: int, key: Mapping[str, Any], embedding_net: Any = None) -> Posterior | None:
+        """What the store has of a round that was learned in just this way; None if it has to be learned.
+
+        Args:
+            number: The round.
+            key: All that decided what was learned, as JSON.
+            embedding_net: The user's own embedding, if there is one.
+        """
+        result = self._store.rounds[number].result
+        if result is None or result.estimator["posterior"] is None:
+            return None
+        if to_json(result.estimator["key"], "key") != to_json(key, "key"):
+            return None
+        packed = Packed(result.estimator["posterior"], result.arrays)
+        return restore(unpack(packed, self.prior, embedding_net), self._bars)
+
+    def key_of(self, number: int) -> dict[str, Any] | None:
+        """How a round was learned, if it was."""
+        known = self._store.rounds.get(number)
+        return None if known is None or known.result is None else known.result.estimator["key"]
+
+    def check_options(self, number: int, options: Mapping[str, Any]) -> None:
+        """Refuse to learn a round in another way than the run file did.
+
+        Raises:
+            StoreError: If that round was learned with other options.
+        """
+        key = self.key_of(number)
+        if key is not None:
+            kept, found = to_json(key.get("options"), "options"), to_json(options, "options")
+            lines = list(differences(f"round {number}", kept, found))
+            if lines:
+                raise StoreError("This run was learned otherwise:\n  " + "\n  ".join(lines) + f"\n{_SAME_LINES}")
+
+    def rows_key(self) -> list[list[int]]:
+        """Which rows there are to learn from, as JSON: each round's number, how many, and a checksum of which."""
+        masks = [(number, self._store.rounds[number].outcomes.ok) for number in sorted(self.proposals)]
+        return [[number, int(ok.sum()), zlib.crc32(ok.tobytes())] for number, ok in masks]
+
+    def complete(
+        self, number: int, seconds: Mapping[str, float], posterior: Posterior, key: Mapping[str, Any], **learned: Any
+    ) -> None:
+        """Write down what was learned after a round, and how."""
         record = self.records[number]
         self.records[number] = replace(record, seconds={**record.seconds, **seconds}, **learned)
-        self._store.finish(number, self.records[number].as_dict())
+        try:
+            packed = pack(posterior.parts)
+        except NotStorable:  # from a builder of the user's own: it is learned again when the run goes on
+            packed = Packed(None, {})
+        estimator = {"key": key, "posterior": packed.tree}
+        self._store.finish(number, self.records[number].as_dict(), estimator, packed.arrays)
 
     def dataset(self, validation_fraction: float) -> Dataset:
         """All rounds' valid rows, with their roles.
@@ -146,29 +342,6 @@ class Campaign:
             theta, x.reshape(len(x), *(x.shape[1:] or (1,))).astype(np.float64), source, is_validation, proposals
         )
 
-    def _plan(self, theta: np.ndarray, proposal: Proposal) -> int:
-        number = self.newest + 1
-        seeds = random.row_seeds(self.seed, "simulate", number, len(theta))
-        self._store.plan(number, theta, seeds, {"name": proposal.name})
-        self.proposals[number] = proposal
-        return number
-
-    def _note(self, number: int, seconds: dict[str, float]) -> RoundRecord:
-        counts = self._store.rounds[number].outcomes.counts()
-        asked = len(self._store.rounds[number].ids)
-        valid, failed, timed_out = (counts[name] for name in ("ok", "failed", "timed_out"))
-        record = RoundRecord(number, self.proposals[number].name, asked, valid, failed, timed_out, seconds=seconds)
-        self.records[number] = record
-        if valid < asked and not self._warned:
-            self._warned = True
-            warnings.warn(
-                f"{asked - valid} of {asked} simulations of round {number} gave no finite data ({record.invalid} NaN or infinite, "
-                f"{failed} failed, {timed_out} timed out). They are left out: the posterior is that given that a simulation is valid. "
-                "inference.rounds counts them; this is said once.",
-                stacklevel=4,
-            )
-        return record
-
     def _check_enough(self) -> None:
         valid, newest = sum(record.valid for record in self.records.values()), self.records[self.newest]
         if valid < LEAST_ROWS or newest.valid == 0:
@@ -179,10 +352,14 @@ class Campaign:
 
     def _roles_of(self, number: int, ok: np.ndarray, fraction: float) -> np.ndarray:
         """Which rows of a round are for validation: drawn when it is first learned from, and kept."""
+        name = f"validation rows of round {number}"
+        if number not in self._roles and self._store.recall(name) is not None:
+            self._roles[number] = np.isin(np.arange(len(ok)), self._store.recall(name))
         if number not in self._roles:
             draws = np.where(ok, random.generator(self.seed, "validation", number).random(len(ok)), np.inf)
             count = int(np.clip(round(fraction * ok.sum()), 1, max(ok.sum() - 1, 0)))
             roles = np.zeros(len(ok), bool)
             roles[np.argsort(draws)[:count]] = True
             self._roles[number] = roles
+            self._store.remember(name, np.flatnonzero(roles))
         return self._roles[number]

@@ -162,18 +162,18 @@ class Drive:
         return sides, notes
 
     def _check_tripwire(self, sides: Sides, number: int, inside: np.ndarray, x: np.ndarray) -> None:
-        """Warn if a draw from the whole prior landed outside the region, and its data as near to x_o as those inside."""
+        """Warn if a draw from the whole prior landed outside the region, and its data predict what x_o predicts."""
         free = np.flatnonzero(~inside)
         free = free[free >= len(inside) - self._campaign.records[number].valid]
         if not len(free):
             return
-        at = sides.direct.standardize(self._x_o[None]).ravel()
-        distance = np.sqrt(((sides.direct.standardize(x).reshape(len(x), -1) - at) ** 2).mean(1))
+        predicted = sides.direct.predict(np.concatenate([self._x_o[None], x]))
+        distance = np.sqrt(((predicted[1:] - predicted[0]) ** 2).mean(1))
         near = distance[free] < np.median(distance[inside])
         if near.any():
             warnings.warn(
                 f"{int(near.sum())} of the {len(free)} simulations that round {number} drew from the whole prior lie outside the "
-                "region it was cut to, with data as near to x_o as those inside: the region may be too small. A smaller epsilon "
+                "region it was cut to, with data that tell the same as x_o does: the region may be too small. A smaller epsilon "
                 "widens it.",
                 stacklevel=5,
             )

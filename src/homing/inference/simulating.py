@@ -111,22 +111,24 @@ def run_simulations(
     theta: np.ndarray,
     seeds: np.ndarray,
     *,
+    rows: np.ndarray | None = None,
     show_progress_bar: bool = False,
-    on_outcomes: Callable[[np.ndarray, Outcomes], Any] | None = None,
+    on_outcomes: Callable[[np.ndarray, Outcomes, Simulator], Any] | None = None,
     **options: Any,
 ) -> tuple[Outcomes, Simulator]:
-    """Simulate planned rows under a bar; each finished part is handed on before the next is waited for.
+    """Simulate planned rows, all or some, under a bar; each finished part is handed on before the next is waited for.
 
     Returns:
         The outcomes in planned order, and the simulator, of which it is now known whether it is batched.
     """
-    run = simulate(simulator, theta, seeds, **options)
+    run = simulate(simulator, theta, seeds, rows=rows, **options)
+    num = len(theta) if rows is None else len(rows)
 
     def finished() -> Iterator[tuple[np.ndarray, Outcomes]]:
-        with tqdm(total=len(theta), desc=f"Running {len(theta)} simulations.", disable=not show_progress_bar) as bar:
+        with tqdm(total=num, desc=f"Running {num} simulations.", disable=not show_progress_bar) as bar:
             for rows, outcomes in run:
                 if on_outcomes is not None:
-                    on_outcomes(rows, outcomes)
+                    on_outcomes(rows, outcomes, run.simulator)
                 bar.update(len(rows))
                 yield rows, outcomes
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -49,7 +50,8 @@ class SNPE:
             appended.
         prior: A `BoxUniform`; a torch, numpyro or frozen scipy.stats distribution; a list of independent ones; or an
             object with `sample` and `log_prob`.
-        density_estimator: `"maf"`, `"nsf"`, `"mdn"`, or a builder as `posterior_nn` returns.
+        density_estimator: `"maf"`, `"nsf"`, `"mdn"`, or a builder as `posterior_nn` returns. None: a MAF for rounds driven by
+            hand, and what `DriverOptions` says for `run`.
         num_workers: Processes that simulate; the numbers do not depend on it.
         seed: Makes the run repeatable. None takes one from the global generator of the prior's library.
         show_progress_bars: Whether to show bars and say what is going on.
@@ -58,11 +60,15 @@ class SNPE:
         simulation_batch_size: Rows in a call of a batched simulator.
         timeout: Seconds a simulation may take.
         max_failures: Stop after so many failed simulations in a row.
-        store: A run file in which every simulation is durable once it is done; None keeps them in memory.
+        store: A run file in which every simulation is durable once it is done, and each round's estimator once it is
+            trained; None keeps them in memory. After a crash, run the same lines again: what is in the file is not
+            simulated, drawn or trained again, and the numbers are those of a run without the crash. `close()` lets go
+            of the file.
 
     Raises:
         PriorError: If there is no prior, or it cannot be used.
         ArgumentError: If an argument cannot work.
+        StoreError: If the run file cannot be used, or is that of a run with another prior, seed or other settings.
 
     Example:
         >>> import numpy as np
@@ -84,7 +90,7 @@ class SNPE:
         simulator: Callable[..., Any] | None = None,
         prior: Any = None,
         *,
-        density_estimator: str | Builder = "maf",
+        density_estimator: str | Builder | None = None,
         num_workers: int = 1,
         seed: int | None = None,
         show_progress_bars: bool = True,
@@ -100,14 +106,15 @@ class SNPE:
         if prior is None:
             raise PriorError("A prior is needed: SNPE(simulator, prior), or SNPE(prior=prior) to append simulations.")
         self.prior = unprepared_prior(prior)
-        self.seed = random.global_seed(self.prior.kind) if seed is None else _check_seed(seed)
-        self._builder = _as_builder(density_estimator)
+        self._builder = _as_builder("maf" if density_estimator is None else density_estimator)
+        self._is_default = density_estimator is None
         self._bars = show_progress_bars
-        self._learned: Learned | None = None
+        self._ensemble: Ensemble | None = None
+        self._key: dict[str, Any] | None = None  # how it was learned; None if it was adopted from a run file
         self._campaign = Campaign(
             self.prior,
             None if simulator is None else unprepared_simulator(simulator, self.prior.kind, batched),
-            self.seed,
+            None if seed is None else _check_seed(seed),
             show_progress_bars,
             store,
             {
@@ -117,7 +124,9 @@ class SNPE:
                 "timeout": timeout,
                 "max_failures": max_failures,
             },
+            {"method": "SNPE", "density_estimator": _description(self._builder)},
         )
+        self.seed = self._campaign.seed
 
     @property
     def rounds(self) -> Rounds:
@@ -141,6 +150,7 @@ class SNPE:
         """
         options = train_options(training)
         check_count(num_simulations)
+        self._campaign.check_options(self._campaign.newest + 1, asdict(options))
         self._campaign.simulate(num_simulations, as_proposal(proposal, self.prior))
         self._train(options)
         return self.build_posterior()
@@ -208,7 +218,72 @@ class SNPE:
     ) -> Drive:
         check_count(num_simulations)
         sizes = check_driver(num_simulations, num_rounds, self.prior.dim)
-        return Drive(self._campaign, self.prior, x_o, sizes, stop or Stop(), options or DriverOptions(), self._bars)
+        options = options or DriverOptions()
+        if not self._is_default:
+            if not isinstance(self._builder, PosteriorBuilder):
+                raise ArgumentError("run and iterate need a density_estimator by name or from posterior_nn, not a builder of your own.")
+            options = replace(options, sides=replace(options.sides, builder=self._builder))
+        return Drive(self._campaign, self.prior, x_o, sizes, stop or Stop(), options, self._bars)
+
+    def ask(self, num_simulations: int, proposal: Any = None) -> tuple[np.ndarray, Any]:
+        """Plan a round that is simulated elsewhere, for example by a cluster's batch jobs: what to simulate.
+
+        With a run file the plan is durable, and the results may be told tomorrow by another process.
+
+        Args:
+            num_simulations: How many.
+            proposal: As for a call of this object.
+
+        Returns:
+            The simulations' ids, shape (n,), and theta, shape (n, d), of the prior's kind.
+
+        Raises:
+            ArgumentError: If an argument cannot work.
+            StoreError: If the run file has planned this round otherwise.
+
+        Example:
+            >>> from homing.utils import BoxUniform
+            >>> inference = SNPE(prior=BoxUniform([0.0], [1.0]), seed=0, show_progress_bars=False)
+            >>> ids, theta = inference.ask(40)
+            >>> inference.tell(ids[20:], theta[20:] ** 2), inference.tell(ids, theta**2)
+            (20, 20)
+            >>> _ = inference.train(max_num_epochs=1)
+            >>> inference.build_posterior().sample((5,), x=[0.5]).shape
+            (5, 1)
+        """
+        check_count(num_simulations)
+        ids, theta = self._campaign.ask(num_simulations, as_proposal(proposal, self.prior))
+        return ids, self.prior.give(theta)
+
+    def tell(self, ids: Any, x: Any = None, errors: Mapping[int, str] | None = None) -> int:
+        """Keep results of simulations that were asked for: in any order, in parts, from any process.
+
+        The first result of a simulation stands; telling it again does nothing.
+
+        Args:
+            ids: Shape (n,), some that `ask` gave.
+            x: Shape (n, *x_shape); a row with NaN or infinity counts as invalid. None if all of them failed.
+            errors: Why simulations failed, text by id; their rows of x are ignored.
+
+        Returns:
+            How many of the results were new.
+
+        Raises:
+            ShapeError: If ids and x do not fit each other or earlier data.
+            ArgumentError: If an id was never given.
+            StoreError: If the results cannot be written; none of them are then.
+        """
+        numbers = np.atleast_1d(to_numpy(ids, "ids"))
+        if numbers.ndim != 1 or numbers.dtype.kind not in "iu":
+            raise ArgumentError(f"ids must be a vector of whole numbers, found {numbers.dtype} of shape {numbers.shape}.")
+        data = None if x is None else to_numpy(x, "x")
+        if data is not None and (data.ndim == 0 or len(data) != len(numbers)):
+            raise ShapeError(f"x must have one entry for each of the {len(numbers)} ids, found shape {data.shape}.")
+        return self._campaign.tell(numbers.astype(np.int64), data, errors or {})
+
+    def close(self) -> None:
+        """Let go of the run file, so that another process may write to it."""
+        self._campaign.close()
 
     def append_simulations(self, theta: Any, x: Any, proposal: Any = None) -> SNPE:
         """Add simulations that were run elsewhere, as a round of their own.
@@ -242,7 +317,7 @@ class SNPE:
             SimulationError: If too few are valid.
             ArgumentError: If an option cannot work.
         """
-        return self._train(train_options(training)).ensemble
+        return self._train(train_options(training))
 
     def build_posterior(self, density_estimator: Ensemble | None = None) -> DirectPosterior:
         """The posterior of what was trained last, or of another estimator that `train` returned.
@@ -250,11 +325,14 @@ class SNPE:
         Raises:
             NotTrainedError: If nothing was trained.
         """
-        if density_estimator is None and self._learned is None:
+        if density_estimator is None and self._ensemble is None:
+            self._adopt()
+        if density_estimator is None and self._ensemble is None:
             raise NotTrainedError(
                 "Nothing was trained yet: call the inference object, or append_simulations(...).train(), first."
             )
-        ensemble = density_estimator or self._learned.ensemble  # type: ignore[union-attr]
+        ensemble = density_estimator or self._ensemble
+        assert ensemble is not None
         proposals = [proposal for _, proposal in sorted(self._campaign.proposals.items())]
         at_x = [proposal.x for proposal in proposals if isinstance(proposal, FromPosterior)]
         return DirectPosterior(
@@ -266,13 +344,21 @@ class SNPE:
             show_progress_bars=self._bars,
         )
 
-    def _train(self, options: TrainOptions) -> Learned:
+    def _train(self, options: TrainOptions) -> Ensemble:
+        """Learn from all rows, unless the store has what was learned from the same rows in the same way."""
         campaign = self._campaign
+        self._adopt()
         data = campaign.dataset(options.validation_fraction)
+        key = {"options": asdict(options), "rows": campaign.rows_key(), "after": _digest(self._key)}
+        kept = campaign.learned(campaign.newest, key, self._embedding_net)
+        if isinstance(kept, DirectPosterior):
+            self._ensemble, self._key = kept.ensemble, key
+            self._say(f"What round {campaign.newest} learned is in the run file.")
+            return kept.ensemble
         began = time.perf_counter()
-        previous = None if options.retrain_from_scratch or self._learned is None else self._learned.ensemble
+        previous = None if options.retrain_from_scratch else self._ensemble
         with tqdm(desc="Training neural network", unit=" epochs", disable=not self._bars, leave=False) as bar:
-            self._learned = learned = learn(
+            learned = learn(
                 data,
                 self.prior,
                 self._builder,
@@ -282,6 +368,7 @@ class SNPE:
                 on_loss=self._say_loss,
                 on_epochs=lambda epochs: bar.update(epochs - bar.n),
             )
+        self._ensemble, self._key = learned.ensemble, key
         epochs, converged = int(learned.info.epochs.max()), bool(learned.info.converged.all())
         if converged:
             self._say(f"Neural network successfully converged after {epochs} epochs.")
@@ -292,13 +379,23 @@ class SNPE:
         campaign.complete(
             campaign.newest,
             {"train": trained - began, "audit": time.perf_counter() - trained},
+            self.build_posterior(),
+            key,
             loss=learned.loss.name,
             epochs=epochs,
             converged=converged,
             validation_loss=float(learned.info.validation_loss.mean()),
             boundary_mass=mass,
         )
-        return learned
+        return learned.ensemble
+
+    def _adopt(self) -> None:
+        """Where no line of this run was run before, go on from what the run file has."""
+        raise NotImplementedError
+
+    @property
+    def _embedding_net(self) -> Any:
+        return getattr(self._builder, "embedding_net", None)
 
     def _audit_boundary(self, data: Dataset, loss: Loss) -> float:
         """The share of mass at the prior's bounds, at the default x or over some held-out ones; warns of a pile."""

@@ -3,6 +3,7 @@
 from homing.posteriors.boundary import Boundary
 from homing.posteriors.direct import DirectPosterior
 from homing.posteriors.ensemble import Ensemble
+from homing.posteriors.files import load, restore
 from homing.posteriors.hybrid import HybridPosterior
 from homing.posteriors.observation import check_observation
 from homing.posteriors.posterior import Posterior
@@ -18,4 +19,6 @@ __all__ = [
     "check_observation",
     "coordinates",
     "likelihood_ensemble",
+    "load",
+    "restore",
 ]

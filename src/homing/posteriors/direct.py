@@ -38,5 +38,9 @@ class DirectPosterior(Posterior):
         return self.ensemble.log_prob(z, x)
 
     @property
+    def _learned(self) -> dict[str, Any]:
+        return {"ensemble": self.ensemble}
+
+    @property
     def _origin(self) -> str:
         return "This DirectPosterior-object was obtained with a SNPE-class method using a flow."

@@ -106,5 +106,9 @@ class HybridPosterior(Posterior):
         return float(logsumexp(log_joint - mixture) - np.log(len(z))), effective_share(own_weights)
 
     @property
+    def _learned(self) -> dict[str, Any]:
+        return {"ensemble": self.direct.ensemble, "likelihood": self.likelihood}
+
+    @property
     def _origin(self) -> str:
         return "This HybridPosterior-object was obtained with a SNPE-class method using a flow, and a likelihood flow."

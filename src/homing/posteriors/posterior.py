@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -21,6 +22,7 @@ from homing.errors import ArgumentError, ObservationError, ShapeError
 from homing.posteriors.boundary import Boundary, boundary_mass
 from homing.posteriors.maximum import maximise
 from homing.posteriors.observation import check_observation
+from homing.posteriors.serialize import write_file
 from homing.priors import Prior
 
 _MAP_DRAWS = 4096
@@ -74,6 +76,17 @@ class Posterior(ABC):
     @abstractmethod
     def _origin(self) -> str:
         """The sentence of `str` that says what it was obtained with."""
+
+    @property
+    @abstractmethod
+    def _learned(self) -> dict[str, Any]:
+        """What it consists of beside what all posteriors have, by the names of the arguments."""
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        """All that makes this posterior, by name: what `save` writes, and `homing.posteriors.restore` takes."""
+        own = {"prior": self.prior, "multi_round": self.multi_round, "seed": self._seed, "x_o": self._x_o}
+        return own | self._learned
 
     @property
     def default_x(self) -> Any | None:
@@ -204,6 +217,21 @@ class Posterior(ABC):
         from homing.plots import pairplot
 
         return pairplot(self.sample((num_samples,), x), **options)
+
+    def save(self, path: str | Path) -> None:
+        """Write the posterior to a file, for `homing.load(path)`; a file of that name is replaced.
+
+        The file holds arrays and JSON, no code: an `embedding_net`, or a prior that is an object with `sample` and
+        `log_prob`, has to be given again when it is loaded.
+
+        Args:
+            path: The file, best with the suffix .npz.
+
+        Raises:
+            StoreError: If it cannot be written.
+            ArgumentError: If the density estimator comes from a builder of your own.
+        """
+        write_file(self.parts, Path(path))
 
     def _next_seed(self) -> int:
         self._calls += 1

@@ -9,7 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import zipfile
+import zlib
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -34,7 +38,10 @@ from homing.priors.gaussian import Gaussian
 from homing.priors.marginals import ByCdf, LogNormal, Normal
 from homing.priors.prior import Product
 from homing.simulation import StoreError
+from homing.simulation.npz import from_npz, to_npz
 
+FORMAT = 1
+_DESCRIPTION = "homing"
 _CLASSES: dict[str, type] = {
     cls.__name__: cls
     for cls in (
@@ -89,6 +96,49 @@ def unpack(packed: Packed, prior: Prior | None = None, embedding_net: Callable[.
         raise StoreError(f"What is stored is damaged, or was made by a newer homing: {error!r}.") from error
 
 
+def write_file(value: Any, path: Path) -> None:
+    """A value in a file of its own: NumPy's .npz with the JSON as one of its arrays. It replaces the file as a whole.
+
+    Raises:
+        NotStorable: If the value cannot be packed.
+        StoreError: If the file cannot be written.
+    """
+    tree, arrays = pack(value)
+    described = json.dumps({"format": FORMAT, "content": tree}).encode()
+    content = to_npz({_DESCRIPTION: np.frombuffer(described, np.uint8), **arrays})
+    new = path.with_name(path.name + "-new")
+    try:
+        new.write_bytes(content)
+        os.replace(new, path)
+    except OSError as error:
+        new.unlink(missing_ok=True)
+        raise StoreError(f"{path} cannot be written: {error.strerror}.") from error
+
+
+def read_file(path: Path) -> Packed:
+    """What `write_file` wrote, still packed.
+
+    Raises:
+        StoreError: If the file is not there, is none of these, is damaged or has a newer format.
+    """
+    try:
+        arrays = from_npz(path.read_bytes())
+        described = json.loads(arrays.pop(_DESCRIPTION).tobytes())
+        version, tree = described["format"], described["content"]
+    except (ValueError, KeyError, TypeError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+        raise StoreError(
+            f"{path} holds no posterior, or is damaged: {error}. Expected a file that posterior.save(path) wrote; a run "
+            "file is opened by homing.open(path)."
+        ) from error
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read: {error.strerror}.") from error
+    if version > FORMAT:
+        raise StoreError(
+            f"{path} has format {version}; this version of homing reads formats up to {FORMAT}. Upgrade homing."
+        )
+    return Packed(tree, arrays)
+
+
 class _Packer:
     def __init__(self) -> None:
         self.arrays: dict[str, np.ndarray] = {}
@@ -139,7 +189,8 @@ class _Packer:
         if embedding is jnp.ravel:
             return {"is": "ravel"}
         leaves = jax.tree.leaves(eqx.filter(embedding, eqx.is_array))
-        return {"is": "own", "what": _name_of(embedding), "items": self._all({str(i): a for i, a in enumerate(leaves)}, where + "/own")}
+        items = self._all({str(i): leaf for i, leaf in enumerate(leaves)}, f"{where}/embedding")
+        return {"is": "own", "what": _name_of(embedding), "items": items}
 
     def family(self, frozen: Any, where: str) -> Any:
         """A frozen scipy.stats distribution by its name and arguments."""
@@ -148,7 +199,8 @@ class _Packer:
         name = frozen.dist.name
         if type(frozen.dist) is not type(getattr(scipy.stats, name, None)):
             raise NotStorable(f"{where} is a distribution that scipy.stats does not have.")
-        return {"is": "scipy", "name": name, "args": [float(a) for a in frozen.args], "kwds": {k: float(v) for k, v in frozen.kwds.items()}}
+        kwds = {argument: float(value) for argument, value in frozen.kwds.items()}
+        return {"is": "scipy", "name": name, "args": [float(value) for value in frozen.args], "kwds": kwds}
 
 
 def _special(cls: type) -> dict[str, Callable[[_Packer, Any, str], Any]]:

@@ -28,7 +28,7 @@ def to_json(value: Any, name: str) -> str:
         raise TypeError(f"{type(part).__name__} is not JSON")
 
     try:
-        return json.dumps(value, default=plain, sort_keys=True, ensure_ascii=False)
+        return json.dumps(value, default=plain, sort_keys=True)
     except (TypeError, ValueError) as error:
         raise ArgumentError(
             f"{name} must consist of numbers, texts, lists, dictionaries and arrays: {error}."

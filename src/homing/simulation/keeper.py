@@ -103,7 +103,8 @@ class Memory:
     def save_outcomes(self, number: int, ids: np.ndarray, outcomes: Outcomes) -> None:
         rows = outcomes.has_data
         if rows.any():
-            self._data.setdefault(number, []).append((ids[rows], outcomes.x[rows]))
+            x = outcomes.x.copy() if rows.all() else outcomes.x[rows]
+            self._data.setdefault(number, []).append((ids[rows], x))
 
     def save_result(self, number: int, result: Result) -> None:
         pass

@@ -83,7 +83,7 @@ class Outcomes:
         outcomes.status[failed] = Status.FAILED
         outcomes.worker[:] = worker
         for row, text in (errors or {}).items():
-            outcomes.error[row] = str(text) or "no reason was given"
+            outcomes.error[row] = as_text(text) or "no reason was given"
         return outcomes
 
     def __len__(self) -> int:
@@ -140,6 +140,11 @@ def as_data(value: Any) -> np.ndarray:
     return array.astype(np.result_type(array.dtype, least), copy=False)  # also in this machine's byte order
 
 
+def as_text(value: Any) -> str:
+    """A text that can be stored: what is no Unicode (a file name of other bytes, say) is replaced."""
+    return str(value).encode(errors="replace").decode()
+
+
 def statuses(x: np.ndarray) -> np.ndarray:
     """OK or INVALID for each row of x, shape (n, *data shape)."""
     finite = np.isfinite(x)
@@ -171,18 +176,24 @@ def assembled(theta: np.ndarray, parts: Iterable[tuple[np.ndarray, Outcomes]]) -
     whole, parts = Outcomes.planned(theta), list(parts)
     for rows, part in parts:
         for name in ("status", "error", "seconds", "worker"):
-            getattr(whole, name)[rows] = getattr(part, name)
+            getattr(whole, name)[_span(rows)] = getattr(part, name)
     x = filled(len(theta), ((rows, part.x) for rows, part in parts if part.x_shape is not None))
     return whole if x is None else replace(whole, x=x)
 
 
+def _span(rows: np.ndarray) -> Any:
+    """Consecutive rows as a slice, which is copied much faster."""
+    consecutive = len(rows) and (np.diff(rows) == 1).all()
+    return slice(int(rows[0]), int(rows[-1]) + 1) if consecutive else rows
+
+
 def filled(n: int, data: Iterable[tuple[np.ndarray, np.ndarray]]) -> np.ndarray | None:
-    """Data of n rows, NaN where there are none, from row numbers and their data in parts; None if there are no data."""
+    """Data of n rows, NaN where there are none, from rows and their data in parts; None if there are no data."""
     whole = None
     for rows, x in data:
         if whole is None:
             whole = np.full((n, *x.shape[1:]), np.nan, x.dtype)
         elif whole.dtype != x.dtype:
             whole = whole.astype(np.result_type(whole, x), copy=False)
-        whole[rows] = x
+        whole[_span(rows)] = x
     return whole

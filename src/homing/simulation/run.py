@@ -95,8 +95,9 @@ def simulate(
             "which threads share: it runs in one thread at a time. With one of these parameters it runs in all.",
             stacklevel=2,
         )
-    rows = np.arange(len(theta)) if rows is None else np.asarray(rows, int)
-    plan = Task(rows, theta[rows], seeds[rows], batch_size, x_shape, timeout)
+    plan = Task(np.arange(len(theta)), theta, seeds, batch_size, x_shape, timeout)
+    if rows is not None:
+        plan = replace(plan, rows=rows, theta=theta[rows], seeds=seeds[rows])
     return Run(simulator, plan, theta, engine_for(executor, num_workers, timeout), max_failures)
 
 

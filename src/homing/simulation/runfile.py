@@ -33,6 +33,7 @@ from homing.simulation.outcomes import Outcomes
 from homing.simulation.sqlite import (
     APPLICATION,
     FORMAT,
+    WRITER,
     Damage,
     beside,
     checksum,
@@ -95,7 +96,7 @@ class RunFile:
         with explained(self.path, "be written"):
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
-            self._save("fact", "writer", self._me)
+            self._save("fact", WRITER, self._me)
 
     def close(self) -> None:
         """Make the file one file again, without a log beside it, and let go of it."""
@@ -116,7 +117,7 @@ class RunFile:
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         with explained(self.path, "be written"), transaction(self._db):
-            (writer,) = self._db.execute("SELECT value FROM fact WHERE name = 'writer'").fetchone()
+            (writer,) = self._db.execute("SELECT value FROM fact WHERE name = ?", (WRITER,)).fetchone()
             if writer != self._me:
                 raise StoreError(
                     f"{self.path} was taken over by {json.loads(writer)}; this process no longer writes to it."
@@ -170,7 +171,7 @@ class RunFile:
 
     def load(self) -> Contents:
         with explained(self.path, "be read"), transaction(self._db, "DEFERRED"):
-            facts = {name: value for name, value in self._rows("fact", "name, value") if name != "writer"}
+            facts = {name: value for name, value in self._rows("fact", "name, value") if name != WRITER}
             rounds = self._planned()
             for number, record, estimator, arrays in self._rows("result", "round, record, estimator, arrays"):
                 result = Result(json.loads(record), json.loads(estimator), from_npz(arrays))
@@ -244,7 +245,7 @@ class RunFile:
     def data(self, number: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         with explained(self.path, "be read"):
             query = (
-                "SELECT ids, has_data, dtype, shape, x FROM batch WHERE round = ? AND shape IS NOT NULL ORDER BY number"
+                "SELECT ids, has_data, dtype, shape, x FROM batch WHERE round = ? AND dtype NOT NULL ORDER BY number"
             )
             for ids, has_data, dtype, shape, x in self._db.execute(query, (number,)):
                 rows = np.frombuffer(ids, "<i8")[np.frombuffer(has_data, bool)]
@@ -254,10 +255,8 @@ class RunFile:
     def _check(self) -> None:
         """Read everything once: SQLite's own structures, and the data, whose checksums `load` does not look at."""
         with explained(self.path, "be read"), transaction(self._db, "DEFERRED"):
-            if (
-                tuple(sql for (sql,) in self._db.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL"))
-                != _SCHEMA
-            ):
+            schema = self._db.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL")
+            if tuple(sql for (sql,) in schema) != _SCHEMA:
                 raise Damage("its tables are not those of a run file")
             ((verdict,),) = self._db.execute("PRAGMA quick_check(1)")
             if verdict != "ok":

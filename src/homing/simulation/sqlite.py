@@ -14,6 +14,7 @@ from typing import Any
 from homing.simulation.keeper import StoreError
 
 FORMAT = 1
+WRITER = "(writer)"  # the fact that says who writes
 APPLICATION = 0x686F6D69  # "homi", in the file's header
 
 
@@ -64,7 +65,7 @@ def _writer(path: Path) -> str:
     with suppress(Exception):
         connection = connect(path, write=False)
         try:
-            return json.loads(connection.execute("SELECT value FROM fact WHERE name = 'writer'").fetchone()[0])
+            return json.loads(connection.execute("SELECT value FROM fact WHERE name = ?", (WRITER,)).fetchone()[0])
         finally:
             connection.close()
     return "another process"
@@ -126,10 +127,10 @@ def explained(path: Path, action: str) -> Iterator[None]:
     except (Damage, ValueError, TypeError, KeyError, IndexError, OverflowError, zipfile.BadZipFile) as error:
         if action == "be written":
             raise
-        raise StoreError(_damaged(path, error)) from error
+        raise StoreError(_damaged(path, error if isinstance(error, Damage) else repr(error))) from error
 
 
-def _damaged(path: Path, error: Exception) -> str:
+def _damaged(path: Path, error: object) -> str:
     if "not a database" in str(error):
         return f"{path} is no run file: {error}. Choose another name for the run, or the right file."
     return (

@@ -114,7 +114,7 @@ class Store:
             ShapeError: If theta and seeds do not fit each other or what was planned before.
             ArgumentError: If theta is empty, or the round is neither the newest nor the one after it, or is finished.
         """
-        theta, seeds = np.array(theta, float), np.array(seeds, np.uint64)
+        number, theta, seeds = int(number), np.array(theta, float), np.array(seeds, np.uint64)
         rounds = self.rounds
         d = next((known.theta.shape[1] for known in rounds.values()), theta.shape[-1] if theta.ndim else 0)
         if theta.ndim != 2 or seeds.shape != theta.shape[:1] or theta.shape[1] != d:
@@ -154,7 +154,7 @@ class Store:
         ids = np.asarray(ids, int)
         if ids.shape != (len(outcomes),):
             raise ShapeError(f"record: expected one id for each of {len(outcomes)} outcomes, found shape {ids.shape}.")
-        if self.x_shape is not None and outcomes.x_shape not in (None, self.x_shape):
+        if self.x_shape not in (None, outcomes.x_shape) and outcomes.has_data.any():
             raise ShapeError(f"record: this run's data have shape {self.x_shape}, found {outcomes.x_shape}.")
         total = sum(len(known.ids) for known in self.rounds.values())
         if len(ids) and not (ids.min() >= 0 and ids.max() < total):
@@ -171,14 +171,15 @@ class Store:
         mine = mine[known.outcomes.status[rows[mine]] == Status.PLANNED]
         if not len(mine):
             return 0
-        rows, part = rows[mine], outcomes[mine]
+        rows, part = rows[mine], outcomes if len(mine) == len(outcomes) else outcomes[mine]
         if not np.array_equal(part.theta, known.theta[rows], equal_nan=True):
             raise ArgumentError(
                 "record: an outcome's theta is not what was planned under its id; are the ids in order?"
             )
         with self._changing() as contents:
             self._keeper.save_outcomes(known.number, ids[mine], part)
-            contents.x_shape = contents.x_shape or part.x_shape
+            if contents.x_shape is None and part.has_data.any():
+                contents.x_shape = part.x_shape
             for name in ("status", "error", "seconds", "worker"):
                 getattr(known.outcomes, name)[rows] = getattr(part, name)
         return len(mine)
@@ -207,7 +208,7 @@ class Store:
         Raises:
             ArgumentError: If the round was never planned, or something is neither JSON nor an array of numbers.
         """
-        self._round(number)
+        number = self._round(number).number
         record, estimator = json.loads(to_json(record, "record")), json.loads(to_json(estimator, "estimator"))
         result = Result(record, estimator, {name: np.array(array) for name, array in (arrays or {}).items()})
         with self._changing() as contents:

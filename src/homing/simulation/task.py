@@ -19,7 +19,7 @@ import numpy as np
 
 from homing.simulation.deadline import TimedOut, call_within
 from homing.simulation.generators import GlobalGenerators
-from homing.simulation.outcomes import Outcomes, Status, statuses, wrong_shape
+from homing.simulation.outcomes import Outcomes, Status, as_text, statuses, wrong_shape
 from homing.simulation.simulator import Simulator
 
 _HERE = str(Path(__file__).parent.parent) + os.sep
@@ -164,9 +164,9 @@ def timed_out(timeout: float | None) -> str:
 def error_text(error: BaseException) -> str:
     """The last lines of the simulator's own traceback, without the frames of this package."""
     if isinstance(error, _Rejected):
-        return str(error)
+        return as_text(error)
     trace = error.__traceback__
     while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_HERE):
         trace = trace.tb_next
     lines = traceback.format_exception(type(error), error, trace) if trace else traceback.format_exception_only(error)
-    return "".join(lines).strip()[-_LONGEST_ERROR:]
+    return as_text("".join(lines).strip()[-_LONGEST_ERROR:])

@@ -15,9 +15,10 @@ Non-atomic (SNPE-C, for mixtures of Gaussians): the proposal posterior
 \(\tilde q(z \mid x) \propto q(z \mid x)\, \tilde p(z) / p(z)\) in closed form. With p = N(0, I), and components
 \((w_k, m_k, \Lambda_k)\) of q and \((v_l, n_l, M_l)\) of p̃, \(Z = \sum_{kl} w_k v_l Z_{kl}\),
 \(\log Z_{kl} = \tfrac12 [\log|\Lambda_k| + \log|M_l| - \log|P_{kl}|
-- m_k^\top \Lambda_k m_k - n_l^\top M_l n_l + h_{kl}^\top P_{kl}^{-1} h_{kl}]\), with
-\(P_{kl} = \Lambda_k + M_l - I\), \(h_{kl} = \Lambda_k m_k + M_l n_l\). Each row is corrected for the proposal it came
-from, so the rows of all rounds are used.
+- \delta_{kl}^\top \Lambda_k \delta_{kl} + n_l^\top n_l + g_{kl}^\top P_{kl}^{-1} g_{kl}]\), with
+\(P_{kl} = \Lambda_k + M_l - I\), \(\delta_{kl} = m_k - n_l\), \(g_{kl} = \Lambda_k \delta_{kl} + n_l\): the origin is
+moved to the proposal's mean, so that no digits are lost where both are narrow. Each row is corrected for the proposal
+it came from, so the rows of all rounds are used.
 
 Source: Greenberg, Nonnenmacher, Macke, *Automatic Posterior Transformation for Likelihood-Free Inference*, 2019,
 https://arxiv.org/abs/1905.07488, equations 2 to 4 and appendix A.1.
@@ -129,16 +130,15 @@ class NonAtomic:
 def log_overlap(q: Gaussians, proposal: Gaussians) -> Array:
     r"""\(\log \int q(z)\, \tilde p(z) / N(z; 0, I)\, dz\) for two mixtures whose precisions are all at least I."""
 
-    def precision_form(mixture: Gaussians) -> tuple[Array, Array, Array]:
-        shift = jnp.einsum("kij,kj->ki", mixture.precisions, mixture.means)
-        log_det = jnp.linalg.slogdet(mixture.precisions)[1]
-        return shift, log_det, mixture.log_weights + 0.5 * (log_det - (shift * mixture.means).sum(-1))
+    def weights(mixture: Gaussians) -> Array:
+        return mixture.log_weights + 0.5 * jnp.linalg.slogdet(mixture.precisions)[1]
 
-    shift_q, _, constant_q = precision_form(q)
-    shift_p, _, constant_p = precision_form(proposal)
-    joint = q.precisions[:, None] + proposal.precisions[None] - jnp.eye(q.means.shape[-1])
+    apart = q.means[:, None] - proposal.means[None]
+    pull = jnp.einsum("kij,klj->kli", q.precisions, apart)
+    joint = q.precisions[:, None] + proposal.precisions[None] - jnp.eye(apart.shape[-1])
     cholesky = jnp.linalg.cholesky(joint)
-    shift = (shift_q[:, None] + shift_p[None])[..., None]
+    shift = (pull + proposal.means)[..., None]
     whitened = jax.lax.linalg.triangular_solve(cholesky, shift, left_side=True, lower=True)[..., 0]
     log_det = jnp.log(jnp.diagonal(cholesky, axis1=-2, axis2=-1)).sum(-1)
-    return logsumexp(constant_q[:, None] + constant_p[None] - log_det + 0.5 * (whitened**2).sum(-1))
+    exponent = (whitened**2).sum(-1) + (proposal.means**2).sum(-1) - (apart * pull).sum(-1)
+    return logsumexp(weights(q)[:, None] + weights(proposal)[None] - log_det + 0.5 * exponent)

@@ -1,0 +1,52 @@
+"""Posteriors out of files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from homing.estimators import Builder
+from homing.posteriors.direct import DirectPosterior
+from homing.posteriors.hybrid import HybridPosterior
+from homing.posteriors.posterior import Posterior
+from homing.posteriors.serialize import read_file, unpack
+from homing.priors import as_prior
+
+
+def load(path: str | Path, *, prior: Any = None, density_estimator: Builder | None = None) -> Posterior:
+    """The posterior that `posterior.save(path)` wrote. No code of the file is run.
+
+    Args:
+        path: The file.
+        prior: The prior it was learned with: needed only if that is an object with `sample` and `log_prob` of your own.
+        density_estimator: The builder it was learned with: needed only if that has an `embedding_net`.
+
+    Returns:
+        The posterior. Its k-th draw is the saved one's.
+
+    Raises:
+        StoreError: If the file is not there, holds no posterior, is damaged or has a newer format.
+        PriorError: If the prior is needed, or is another one.
+        ArgumentError: If the builder is needed, or is another one.
+
+    Example:
+        >>> import tempfile
+        >>> from homing.inference import SNPE
+        >>> from homing.utils import BoxUniform
+        >>> inference = SNPE(lambda theta: theta, BoxUniform([0.0], [1.0]), seed=0, show_progress_bars=False)
+        >>> posterior = inference(num_simulations=50, max_num_epochs=1)
+        >>> path = Path(tempfile.mkdtemp(), "posterior.npz")
+        >>> posterior.save(path)
+        >>> bool((load(path).sample((5,), x=[0.5]) == posterior.sample((5,), x=[0.5])).all())
+        True
+    """
+    known = None if prior is None else as_prior(prior)
+    return restore(unpack(read_file(Path(path)), known, getattr(density_estimator, "embedding_net", None)))
+
+
+def restore(parts: dict[str, Any], show_progress_bars: bool = True) -> Posterior:
+    """The posterior with these `Posterior.parts`."""
+    names = ("multi_round", "seed", "x_o")
+    options: dict[str, Any] = {name: parts[name] for name in names} | {"show_progress_bars": show_progress_bars}
+    direct = DirectPosterior(parts["ensemble"], parts["prior"], **options)
+    return HybridPosterior(direct, parts["likelihood"], **options) if "likelihood" in parts else direct
