@@ -1,9 +1,10 @@
 """Settings and fixtures that the tests share."""
 
+import getpass
 import os
 import tempfile
 from pathlib import Path
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 # Compiled programs are kept between runs of the tests, apart from the user's own.
-os.environ.setdefault("HOMING_CACHE", str(Path(tempfile.gettempdir()) / f"homing-tests-{os.environ.get('USER', 'user')}"))
+os.environ.setdefault("HOMING_CACHE", str(Path(tempfile.gettempdir()) / f"homing-tests-{getpass.getuser()}"))

@@ -206,13 +206,13 @@ def density(mixture, z):
     return np.sum(parts, axis=0)
 
 
-@pytest.mark.parametrize(("k", "l"), [(1, 1), (3, 2), (1, 4)])
-def test_overlap_against_numerical_integration(k, l):
-    rng = np.random.default_rng(10 * k + l)
+@pytest.mark.parametrize(("k", "m"), [(1, 1), (3, 2), (1, 4)])
+def test_overlap_against_numerical_integration(k, m):
+    rng = np.random.default_rng(10 * k + m)
     grid = np.linspace(-9, 9, 721)
     z = np.stack(np.meshgrid(grid, grid, indexing="ij"), axis=-1)
     for _ in range(3):
-        q, proposal = mixture(rng, k, 2), mixture(rng, l, 2)
+        q, proposal = mixture(rng, k, 2), mixture(rng, m, 2)
         integrand = density(q, z) * density(proposal, z) / st.multivariate_normal(np.zeros(2)).pdf(z)
         exact = np.log(integrand.sum() * (grid[1] - grid[0]) ** 2)
         assert float(overlap(single(q), single(proposal))) == pytest.approx(exact, abs=1e-4)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from homing.estimators import posterior_nn
-    from homing.inference import SNPE, infer, prepare_for_sbi, simulate_for_sbi
+    from homing.inference import SNPE, infer, open, prepare_for_sbi, simulate_for_sbi
     from homing.plots import pairplot
     from homing.posteriors import load
     from homing.priors import BoxUniform
@@ -36,6 +36,7 @@ __all__ = [
     "command",
     "infer",
     "load",
+    "open",
     "pairplot",
     "posterior_nn",
     "prepare_for_sbi",
@@ -48,6 +49,7 @@ _ROOMS = {
     "command": "simulation",
     "infer": "inference",
     "load": "posteriors",
+    "open": "inference",
     "pairplot": "plots",
     "posterior_nn": "estimators",
     "prepare_for_sbi": "inference",

@@ -2,6 +2,7 @@
 
 from homing.inference.driver import DriverOptions, Stop
 from homing.inference.infer import infer
+from homing.inference.opened import OpenedRun, open
 from homing.inference.options import TrainOptions
 from homing.inference.rounds import RoundRecord, Rounds
 from homing.inference.simulating import prepare_for_sbi, simulate_for_sbi
@@ -15,11 +16,13 @@ __all__ = [
     "SNPE",
     "SNPE_C",
     "DriverOptions",
+    "OpenedRun",
     "RoundRecord",
     "Rounds",
     "Stop",
     "TrainOptions",
     "infer",
+    "open",
     "prepare_for_sbi",
     "simulate_for_sbi",
 ]

@@ -49,6 +49,7 @@ class Campaign:
         store: A run file, or None for memory.
         simulating: Options of `homing.simulation.simulate`.
         settings: What else makes the run this run, as JSON.
+        embedding_net: The user's own embedding, whose code no file holds.
 
     Attributes:
         seed: The run's seed.
@@ -68,6 +69,7 @@ class Campaign:
         store: str | Path | None,
         simulating: Mapping[str, Any],
         settings: Mapping[str, Any],
+        embedding_net: Any = None,
     ):
         self.prior = prior
         self.proposals: dict[int, Proposal] = {}
@@ -75,6 +77,7 @@ class Campaign:
         self._simulator = simulator
         self._bars = show_progress_bars
         self._simulating = simulating
+        self._embedding_net = embedding_net
         self._roles: dict[int, np.ndarray] = {}
         self._told = 0  # the newest round that was told of
         self._warned = False
@@ -142,7 +145,7 @@ class Campaign:
             )
         strange = sorted(set(errors) - set(ids.tolist()))
         if strange:
-            raise ArgumentError(f"errors must be by the ids that are told, found {strange[0]}, which is not among them.")
+            raise ArgumentError(f"errors must be by ids that are told, found {strange[0]}, which is not among them.")
         failed = {row: errors[number] for row, number in enumerate(ids.tolist()) if number in errors}
         if x is None:
             if len(failed) < len(ids):
@@ -159,7 +162,7 @@ class Campaign:
 
     def append(self, theta: np.ndarray, x: np.ndarray, proposal: Proposal) -> RoundRecord:
         """Keep simulations that were run elsewhere as a round; theta (n, d) and x (n, *x_shape), float64."""
-        self._catch_up()
+        self._adopt(self._told)
         number = self.newest + 1
         known = self._store.rounds.get(number)
         if known is None:
@@ -171,20 +174,26 @@ class Campaign:
         self._store.record(known.ids, Outcomes.given(theta, x))
         return self._enter(number, proposal, {})
 
-    def adopt(self, through: int | None = None, embedding_net: Any = None) -> None:
-        """Take over rounds of the run file as they are, as far as one of them, without their lines being run again."""
-        for number, known in self._store.rounds.items():
-            if self.newest < number <= (number if through is None else through):
-                proposal = unpack_proposal(Packed(known.proposal, known.arrays), self.prior, embedding_net)
-                self._enter(number, proposal, {})
+    def adopt_all(self) -> tuple[Posterior | None, dict[str, Any] | None]:
+        """Take over all rounds that the run file has; what was learned last, and how."""
+        rounds = self._store.rounds
+        self._adopt(max(rounds, default=0))
+        finished = [number for number, known in rounds.items() if known.result is not None]
+        if not finished:
+            return None, None
+        key = self.key_of(max(finished))
+        return self.learned(max(finished), key or {}), key
 
-    def _catch_up(self) -> None:
-        if self._told > self.newest:
-            self.adopt(self._told)
+    def _adopt(self, through: int) -> None:
+        """Take over rounds of the run file as far as one of them, without their lines being run again."""
+        for number in range(self.newest + 1, through + 1):
+            known = self._store.rounds[number]
+            packed = Packed(known.proposal, known.arrays)
+            self._enter(number, unpack_proposal(packed, self.prior, self._embedding_net), {})
 
     def _propose(self, num_simulations: int, proposal: Proposal) -> Round:
         """The next round: as the store has planned it, or else drawn and planned."""
-        self._catch_up()
+        self._adopt(self._told)
         number = self.newest + 1
         known = self._store.rounds.get(number)
         if known is not None:
@@ -242,11 +251,13 @@ class Campaign:
     def _note(self, number: int, seconds: dict[str, float]) -> RoundRecord:
         known = self._store.rounds[number]
         counts = known.outcomes.counts()
-        asked, valid, failed, timed_out = len(known.ids) - counts["planned"], *(counts[n] for n in ("ok", "failed", "timed_out"))
-        record = self.records.get(number) or RoundRecord(number, self.proposals[number].name, asked, valid, seconds=seconds)
-        record = replace(record, **known.proposal["how"])
+        asked = len(known.ids) - counts["planned"]
+        valid, failed, timed_out = (counts[name] for name in ("ok", "failed", "timed_out"))
         if known.result is not None:
             record = RoundRecord(**known.result.record)
+        else:
+            name, how = self.proposals[number].name, known.proposal["how"]
+            record = RoundRecord(number, name, asked, valid, seconds=seconds, **how)
         record = replace(record, asked=asked, valid=valid, failed=failed, timed_out=timed_out)
         self.records[number] = record
         if valid < asked and known.result is None and not self._warned:
@@ -267,7 +278,7 @@ class Campaign:
         Args:
             number: The round.
             key: All that decided what was learned, as JSON.
-            embedding_net: The user's own embedding, if there is one.
+            embedding_net: The user's own embedding, if it is not the campaign's.
         """
         result = self._store.rounds[number].result
         if result is None or result.estimator["posterior"] is None:
@@ -275,7 +286,7 @@ class Campaign:
         if to_json(result.estimator["key"], "key") != to_json(key, "key"):
             return None
         packed = Packed(result.estimator["posterior"], result.arrays)
-        return restore(unpack(packed, self.prior, embedding_net), self._bars)
+        return restore(unpack(packed, self.prior, embedding_net or self._embedding_net), self._bars)
 
     def key_of(self, number: int) -> dict[str, Any] | None:
         """How a round was learned, if it was."""
@@ -320,6 +331,7 @@ class Campaign:
             NotTrainedError: If there are no simulations.
             SimulationError: If too few are valid.
         """
+        self._adopt(self._told)
         if not self.records:
             raise NotTrainedError(
                 "There are no simulations to learn from: append_simulations(theta, x) first, or call the inference object."

@@ -24,8 +24,9 @@ import numpy as np
 from homing import random
 from homing.errors import ArgumentError, SimulationError
 from homing.inference.campaign import LEAST_ROWS, Campaign
+from homing.inference.options import as_settings
 from homing.inference.rounds import RoundRecord
-from homing.inference.sides import SideOptions, Sides, learn_sides
+from homing.inference.sides import SideOptions, Sides, learn_sides, sides_of
 from homing.posteriors import DirectPosterior, HybridPosterior, Posterior, check_observation
 from homing.priors import Prior
 from homing.proposals import FromPrior, Proposal, TruncatedPrior, posterior_region
@@ -100,6 +101,8 @@ class Drive:
         self._campaign, self._prior, self._x_o = campaign, prior, check_observation(x_o, None)
         self._sizes, self._stop, self._options, self._bars = sizes, stop, options, show_progress_bars
         self._posterior: Posterior | None = None
+        self._name = f"run from round {campaign.newest + 1}"
+        campaign.require(**{self._name: {"x_o": self._x_o.ravel(), "sizes": sizes, "options": as_settings(options)}})
 
     @property
     def posterior(self) -> Posterior:
@@ -115,9 +118,10 @@ class Drive:
         for place, size in enumerate(self._sizes):
             record = self._campaign.simulate(size, proposal)
             is_last = place == len(self._sizes) - 1
-            sides, notes = self._learn(record.round, proposal, kept, is_last)
+            stored = self._stored(record, is_last)
+            sides, notes = stored or self._learn(record.round, proposal, kept, is_last)
             tick = time.perf_counter()
-            rolled_back = kept is not None and notes["gain"] is not None and notes["gain"] < -_WORSE - 2 * notes["gain_error"]
+            rolled_back = stored is None and kept is not None and notes["gain"] is not None and notes["gain"] < -_WORSE - 2 * notes["gain_error"]
             if not rolled_back:
                 kept = sides
             assert kept is not None
@@ -129,13 +133,26 @@ class Drive:
                 direct = DirectPosterior(kept.direct, self._prior, multi_round=True, seed=self._seed("region", record.round))
                 region = posterior_region(direct, self._x_o, self._options.epsilon, self._seed("epsilon", record.round))
                 proposal = TruncatedPrior(self._prior, region, self._options.defensive)
-            self._note(record.round, kept, notes, rolled_back, time.perf_counter() - tick, done)
+            if stored is None:
+                self._note(record.round, kept, notes, rolled_back, time.perf_counter() - tick, is_last, done)
             yield self._campaign.records[record.round]
             if done:
                 return
 
     def _seed(self, purpose: str, number: int) -> int:
         return random.word(self._campaign.seed, purpose, number)
+
+    def _key(self, is_last: bool) -> dict[str, Any]:
+        return {"learned by": self._name, "is last": is_last}
+
+    def _stored(self, record: RoundRecord, is_last: bool) -> tuple[Sides, dict[str, Any]] | None:
+        """What a round is known to have learned, where a run goes on from its file."""
+        embedding_net = self._options.sides.builder.embedding_net
+        posterior = self._campaign.learned(record.round, self._key(is_last), embedding_net)
+        if posterior is None:
+            return None
+        self._x_o = check_observation(self._x_o, posterior.x_shape)
+        return sides_of(posterior, record.epochs, record.converged, record.validation_loss), {"gain": record.gain}
 
     def _learn(self, number: int, proposal: Proposal, before: Sides | None, is_last: bool) -> tuple[Sides, dict[str, Any]]:
         """Learn from all rows inside the newest region, and score the predecessor on the rows it has not seen."""
@@ -188,13 +205,17 @@ class Drive:
         direct = DirectPosterior(sides.direct, self._prior, **options)
         return direct if sides.likelihood is None else HybridPosterior(direct, sides.likelihood, **options)
 
-    def _note(self, number: int, sides: Sides, notes: dict[str, Any], rolled_back: bool, seconds: float, done: bool) -> None:
+    def _note(
+        self, number: int, sides: Sides, notes: dict[str, Any], rolled_back: bool, seconds: float, is_last: bool, done: bool
+    ) -> None:
         posterior = self.posterior
         agreement = posterior.agreement() if done and isinstance(posterior, HybridPosterior) else None
         boundary = posterior.boundary() if done else None
         self._campaign.complete(
             number,
             {"train": notes["train"], "audit": seconds},
+            posterior,
+            self._key(is_last),
             loss="maximum likelihood",
             epochs=int(sides.info.epochs.max()),
             converged=bool(sides.info.converged.all()),

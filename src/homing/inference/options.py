@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -74,3 +74,20 @@ def train_options(given: dict[str, Any]) -> TrainOptions:
     if unknown:
         raise ArgumentError(f"Unknown training option {', '.join(unknown)}. Known are: {', '.join(known)}.")
     return TrainOptions(**given)
+
+
+def as_settings(value: Any) -> Any:
+    """Options as JSON that can be compared: dataclasses by their fields, what is code by its name.
+
+    Example:
+        >>> as_settings(FitOptions(batch_size=7))["batch_size"], as_settings(np.tanh)
+        (7, 'numpy.tanh')
+    """
+    if isinstance(value, (list, tuple)):
+        return [as_settings(item) for item in value]
+    if is_dataclass(value) and not isinstance(value, type) and type(value).__module__.startswith("homing."):
+        return {field.name: as_settings(getattr(value, field.name)) for field in fields(value)}
+    if value is None or isinstance(value, (bool, int, float, str, np.generic, np.ndarray)):
+        return value
+    named = value if hasattr(value, "__qualname__") else type(value)
+    return f"{named.__module__}.{named.__qualname__}"

@@ -13,7 +13,15 @@ import numpy as np
 
 from homing import random
 from homing.estimators import PosteriorBuilder, Ridge, fit_standardize, likelihood_density
-from homing.posteriors import DirectPosterior, Ensemble, SurrogateLikelihood, coordinates, likelihood_ensemble
+from homing.posteriors import (
+    DirectPosterior,
+    Ensemble,
+    HybridPosterior,
+    Posterior,
+    SurrogateLikelihood,
+    coordinates,
+    likelihood_ensemble,
+)
 from homing.posteriors.surrogate import Coordinates
 from homing.priors import Prior
 from homing.training import FitInfo, FitOptions, MaximumLikelihood, Rows, fit
@@ -89,6 +97,16 @@ def learn_sides(
 def posterior_of(sides: Sides, prior: Prior, **options: object) -> DirectPosterior:
     """The direct side as a posterior."""
     return DirectPosterior(sides.direct, prior, **options)
+
+
+def sides_of(posterior: Posterior, epochs: int, converged: bool, validation_loss: float | None) -> Sides:
+    """The sides that a posterior was made of, with what its round's record kept of the fit."""
+    hybrid = posterior if isinstance(posterior, HybridPosterior) else None
+    direct = hybrid.direct if hybrid else posterior
+    assert isinstance(direct, DirectPosterior)
+    loss = np.array([np.nan if validation_loss is None else validation_loss])
+    info = FitInfo(np.array([epochs]), np.array([converged]), loss, np.zeros((1, 0)), 0.0)
+    return Sides(direct.ensemble, hybrid.likelihood if hybrid else None, info, np.zeros((1, 0), bool))
 
 
 def _learn_likelihood(

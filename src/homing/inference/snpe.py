@@ -16,9 +16,9 @@ https://arxiv.org/abs/1905.07488, algorithm 1.
 from __future__ import annotations
 
 import time
-import warnings
+import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,21 +27,22 @@ from tqdm.auto import tqdm
 
 from homing import random
 from homing.errors import ArgumentError, NotTrainedError, PriorError
-from homing.estimators import Builder, posterior_nn
+from homing.estimators import Builder, PosteriorBuilder, posterior_nn
+from homing.inference.audit import audit_boundary
 from homing.inference.campaign import Campaign
 from homing.inference.driver import Drive, DriverOptions, Stop, check_driver
-from homing.inference.learn import Dataset, Learned, learn
-from homing.inference.options import TrainOptions, train_options
-from homing.inference.rounds import RoundRecord, Rounds
-from homing.inference.simulating import check_count, check_rows, unprepared_prior, unprepared_simulator
+from homing.inference.inference import Inference
+from homing.inference.learn import learn
+from homing.inference.options import TrainOptions, as_settings, train_options
+from homing.inference.rounds import RoundRecord
+from homing.inference.simulating import check_count, unprepared_prior, unprepared_simulator
 from homing.posteriors import DirectPosterior, Ensemble, Posterior
 from homing.proposals import FromPosterior, as_proposal
-from homing.training import Atomic, Loss, MaximumLikelihood
+from homing.simulation.facts import to_json
+from homing.training import Loss, MaximumLikelihood
 
-_AUDITED_X = 8  # held-out x at which the boundary is looked at while there is no default x
 
-
-class SNPE:
+class SNPE(Inference):
     """Sequential neural posterior estimation, one round a call.
 
     Args:
@@ -105,15 +106,16 @@ class SNPE:
             simulator, prior = None, simulator  # SNPE(prior), as published since 2020
         if prior is None:
             raise PriorError("A prior is needed: SNPE(simulator, prior), or SNPE(prior=prior) to append simulations.")
-        self.prior = unprepared_prior(prior)
+        known = unprepared_prior(prior)
         self._builder = _as_builder("maf" if density_estimator is None else density_estimator)
         self._is_default = density_estimator is None
         self._bars = show_progress_bars
         self._ensemble: Ensemble | None = None
-        self._key: dict[str, Any] | None = None  # how it was learned; None if it was adopted from a run file
-        self._campaign = Campaign(
-            self.prior,
-            None if simulator is None else unprepared_simulator(simulator, self.prior.kind, batched),
+        self._key: dict[str, Any] | None = None  # how it was learned
+        self._is_adopted = False  # whether that comes from the run file and not from lines that were run
+        campaign = Campaign(
+            known,
+            None if simulator is None else unprepared_simulator(simulator, known.kind, batched),
             None if seed is None else _check_seed(seed),
             show_progress_bars,
             store,
@@ -124,14 +126,10 @@ class SNPE:
                 "timeout": timeout,
                 "max_failures": max_failures,
             },
-            {"method": "SNPE", "density_estimator": _description(self._builder)},
+            {"method": "SNPE", "density_estimator": as_settings(self._builder)},
+            getattr(self._builder, "embedding_net", None),
         )
-        self.seed = self._campaign.seed
-
-    @property
-    def rounds(self) -> Rounds:
-        """One record a round; prints as a table."""
-        return Rounds([record for _, record in sorted(self._campaign.records.items())])
+        super().__init__(known, campaign)
 
     def __call__(self, num_simulations: int, proposal: Any = None, **training: Any) -> DirectPosterior:
         """One round: propose, simulate, learn.
@@ -225,84 +223,6 @@ class SNPE:
             options = replace(options, sides=replace(options.sides, builder=self._builder))
         return Drive(self._campaign, self.prior, x_o, sizes, stop or Stop(), options, self._bars)
 
-    def ask(self, num_simulations: int, proposal: Any = None) -> tuple[np.ndarray, Any]:
-        """Plan a round that is simulated elsewhere, for example by a cluster's batch jobs: what to simulate.
-
-        With a run file the plan is durable, and the results may be told tomorrow by another process.
-
-        Args:
-            num_simulations: How many.
-            proposal: As for a call of this object.
-
-        Returns:
-            The simulations' ids, shape (n,), and theta, shape (n, d), of the prior's kind.
-
-        Raises:
-            ArgumentError: If an argument cannot work.
-            StoreError: If the run file has planned this round otherwise.
-
-        Example:
-            >>> from homing.utils import BoxUniform
-            >>> inference = SNPE(prior=BoxUniform([0.0], [1.0]), seed=0, show_progress_bars=False)
-            >>> ids, theta = inference.ask(40)
-            >>> inference.tell(ids[20:], theta[20:] ** 2), inference.tell(ids, theta**2)
-            (20, 20)
-            >>> _ = inference.train(max_num_epochs=1)
-            >>> inference.build_posterior().sample((5,), x=[0.5]).shape
-            (5, 1)
-        """
-        check_count(num_simulations)
-        ids, theta = self._campaign.ask(num_simulations, as_proposal(proposal, self.prior))
-        return ids, self.prior.give(theta)
-
-    def tell(self, ids: Any, x: Any = None, errors: Mapping[int, str] | None = None) -> int:
-        """Keep results of simulations that were asked for: in any order, in parts, from any process.
-
-        The first result of a simulation stands; telling it again does nothing.
-
-        Args:
-            ids: Shape (n,), some that `ask` gave.
-            x: Shape (n, *x_shape); a row with NaN or infinity counts as invalid. None if all of them failed.
-            errors: Why simulations failed, text by id; their rows of x are ignored.
-
-        Returns:
-            How many of the results were new.
-
-        Raises:
-            ShapeError: If ids and x do not fit each other or earlier data.
-            ArgumentError: If an id was never given.
-            StoreError: If the results cannot be written; none of them are then.
-        """
-        numbers = np.atleast_1d(to_numpy(ids, "ids"))
-        if numbers.ndim != 1 or numbers.dtype.kind not in "iu":
-            raise ArgumentError(f"ids must be a vector of whole numbers, found {numbers.dtype} of shape {numbers.shape}.")
-        data = None if x is None else to_numpy(x, "x")
-        if data is not None and (data.ndim == 0 or len(data) != len(numbers)):
-            raise ShapeError(f"x must have one entry for each of the {len(numbers)} ids, found shape {data.shape}.")
-        return self._campaign.tell(numbers.astype(np.int64), data, errors or {})
-
-    def close(self) -> None:
-        """Let go of the run file, so that another process may write to it."""
-        self._campaign.close()
-
-    def append_simulations(self, theta: Any, x: Any, proposal: Any = None) -> SNPE:
-        """Add simulations that were run elsewhere, as a round of their own.
-
-        Args:
-            theta: Shape (n, d).
-            x: Shape (n, *x_shape); a row with NaN or infinity counts as invalid.
-            proposal: What theta were drawn from: None for the prior, the posterior, or a distribution.
-
-        Returns:
-            This object, so that `.train()` can follow.
-
-        Raises:
-            ShapeError: If the shapes do not fit.
-            ArgumentError: If some theta lies outside the prior's support, or the proposal is none.
-        """
-        self._campaign.append(*check_rows(theta, x, self.prior), as_proposal(proposal, self.prior))
-        return self
-
     def train(self, **training: Any) -> Ensemble:
         """Learn from all simulations so far.
 
@@ -349,11 +269,16 @@ class SNPE:
         campaign = self._campaign
         self._adopt()
         data = campaign.dataset(options.validation_fraction)
-        key = {"options": asdict(options), "rows": campaign.rows_key(), "after": _digest(self._key)}
-        kept = campaign.learned(campaign.newest, key, self._embedding_net)
+        key: dict[str, Any] = {"options": asdict(options), "rows": campaign.rows_key()}
+        if self._is_adopted and self._key is not None and key.items() <= self._key.items():
+            key = self._key
+        else:
+            key["after"] = None if self._key is None else zlib.crc32(to_json(self._key, "key").encode())
+        self._key, self._is_adopted = key, False
+        kept = campaign.learned(campaign.newest, key)
         if isinstance(kept, DirectPosterior):
-            self._ensemble, self._key = kept.ensemble, key
-            self._say(f"What round {campaign.newest} learned is in the run file.")
+            self._ensemble = kept.ensemble
+            self._say(f"What was learned after round {campaign.newest} is in the run file.")
             return kept.ensemble
         began = time.perf_counter()
         previous = None if options.retrain_from_scratch else self._ensemble
@@ -368,14 +293,14 @@ class SNPE:
                 on_loss=self._say_loss,
                 on_epochs=lambda epochs: bar.update(epochs - bar.n),
             )
-        self._ensemble, self._key = learned.ensemble, key
+        self._ensemble = learned.ensemble
         epochs, converged = int(learned.info.epochs.max()), bool(learned.info.converged.all())
         if converged:
             self._say(f"Neural network successfully converged after {epochs} epochs.")
         else:
             self._say(f"Neural network trained for {epochs} epochs, the most it was allowed (max_num_epochs).")
         trained = time.perf_counter()
-        mass = self._audit_boundary(data, learned.loss)
+        mass = audit_boundary(self.build_posterior(), data, learned.loss)
         campaign.complete(
             campaign.newest,
             {"train": trained - began, "audit": time.perf_counter() - trained},
@@ -390,29 +315,13 @@ class SNPE:
         return learned.ensemble
 
     def _adopt(self) -> None:
-        """Where no line of this run was run before, go on from what the run file has."""
-        raise NotImplementedError
-
-    @property
-    def _embedding_net(self) -> Any:
-        return getattr(self._builder, "embedding_net", None)
-
-    def _audit_boundary(self, data: Dataset, loss: Loss) -> float:
-        """The share of mass at the prior's bounds, at the default x or over some held-out ones; warns of a pile."""
-        posterior = self.build_posterior()
-        if posterior.default_x is not None:
-            at_x = [posterior.boundary()]
-        else:
-            at_x = [posterior.boundary(x) for x in data.x[data.is_validation][:_AUDITED_X]]
-        piled = [boundary for boundary in at_x if boundary.is_piled]
-        if isinstance(loss, Atomic) and 2 * len(piled) > len(at_x):
-            warnings.warn(
-                f"{piled[0].mass:.1%} of the posterior's mass is piled up in the outermost 0.5 % of the prior's mass, "
-                f"for {piled[0].where}. The atomic loss does not see mass where no atoms lie. Compare with one round of "
-                "as many simulations from the prior.",
-                stacklevel=4,
-            )
-        return float(np.mean([boundary.mass for boundary in at_x]))
+        """Where no line of this run was run before, go on from all that the run file has."""
+        if self._campaign.newest:
+            return
+        kept, self._key = self._campaign.adopt_all()
+        self._is_adopted = True
+        if isinstance(kept, DirectPosterior):
+            self._ensemble = kept.ensemble
 
     def _say_loss(self, loss: Loss) -> None:
         if not isinstance(loss, MaximumLikelihood):

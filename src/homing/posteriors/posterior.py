@@ -91,7 +91,7 @@ class Posterior(ABC):
     @property
     def default_x(self) -> Any | None:
         """The x used where none is given, as the prior's kind with shape (1, *x_shape); None if there is none."""
-        return None if self._x_o is None else self.prior.kind.give(self._x_o[None])
+        return None if self._x_o is None else self.prior.kind.give(self._x_o[None].copy())
 
     def set_default_x(self, x: Any) -> Self:
         """Condition on x where nothing else is said.

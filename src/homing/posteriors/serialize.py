@@ -1,8 +1,8 @@
 """Priors, estimators and posteriors as plain JSON and arrays, and back, without pickle.
 
 Only the classes listed here are made from a file, and they are made by setting their fields: nothing that a file says
-is run. What is the user's own, an `embedding_net` or a prior that is an object with `sample` and `log_prob`, is code and
-cannot be in a file; its arrays or its fingerprint are, and the caller brings the code again.
+is run. What is the user's own, an `embedding_net` or a prior that is an object with `sample` and `log_prob`, is code
+and cannot be in a file; its arrays or its fingerprint are, and the caller brings the code again.
 """
 
 from __future__ import annotations
@@ -127,8 +127,8 @@ def read_file(path: Path) -> Packed:
         version, tree = described["format"], described["content"]
     except (ValueError, KeyError, TypeError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         raise StoreError(
-            f"{path} holds no posterior, or is damaged: {error}. Expected a file that posterior.save(path) wrote; a run "
-            "file is opened by homing.open(path)."
+            f"{path} holds no posterior, or is damaged: {error}. Expected a file that posterior.save(path) wrote; a "
+            "run file is opened by homing.open(path)."
         ) from error
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror}.") from error
@@ -256,8 +256,8 @@ class _Unpacker:
         """The user's embedding with the arrays of the file."""
         if self.embedding_net is None:
             raise ArgumentError(
-                f"The estimator has an embedding_net of its own, {tree['what']}, whose code is not in the file: pass the "
-                "builder it was made with, density_estimator=posterior_nn(..., embedding_net=...)."
+                f"The estimator has an embedding_net of its own, {tree['what']}, whose code is not in the file: pass "
+                "the builder it was made with, density_estimator=posterior_nn(..., embedding_net=...)."
             )
         arrays, rest = eqx.partition(self.embedding_net, eqx.is_array)
         leaves, structure = jax.tree.flatten(arrays)

@@ -32,7 +32,8 @@ from homing.estimators import ConditionalDensity, Gaussians
 from homing.programs import Program
 from homing.training.losses import Loss, Rows
 
-_MAX_STRETCH = 64  # epochs between two returns to Python at most
+_MAX_STRETCH = 64  # epochs between two returns to Python at most,
+_STRETCH_ENTRIES = 2**20  # and entries of their rows' orders, which are drawn in Python
 _STRETCH_SECONDS = 0.2
 _THREADS = max(2, os.cpu_count() or 1)
 
@@ -87,7 +88,7 @@ class _Split(NamedTuple):
 
 
 class _State(NamedTuple):
-    """What training one member carries from epoch to epoch."""
+    """What training one member carries from epoch to epoch. Weights are one vector: fewer, larger operations."""
 
     params: Any
     optimizer: Any
@@ -95,7 +96,6 @@ class _State(NamedTuple):
     best_loss: Any
     best_epoch: Any
     epoch: Any
-    key: Any  # the words of a JAX key
 
 
 class _Settings(NamedTuple):
@@ -109,58 +109,71 @@ class _Settings(NamedTuple):
     num_chunks: Any  # of a validation pass
 
 
-def _is_trainable(model: Any) -> tuple[Any, Any]:
+def _partition(model: Any) -> tuple[Any, Any]:
+    """The trainable arrays, and the rest."""
     return eqx.partition(model, eqx.is_inexact_array, is_leaf=lambda leaf: isinstance(leaf, NonTrainable))
+
+
+def _vector(params: Any) -> np.ndarray:
+    return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(params)]).astype(np.float32)
+
+
+def _from_vector(vector: Any, like: Any) -> Any:
+    """Arrays of the shapes of those in `like`, cut from a vector."""
+    leaves, treedef = jax.tree.flatten(like)
+    ends = np.cumsum([leaf.size for leaf in leaves])
+    parts = [vector[end - leaf.size : end].reshape(leaf.shape) for leaf, end in zip(leaves, ends)]
+    return jax.tree.unflatten(treedef, parts)
 
 
 def _optimizer(settings: _Settings) -> optax.GradientTransformation:
     return optax.chain(optax.clip_by_global_norm(settings.clip_max_norm), optax.adam(settings.learning_rate))
 
 
-def _first_state(model: Any, seed: np.uint32, settings: _Settings) -> _State:
-    params, _ = _is_trainable(model)
+def _first_state(model: Any, settings: _Settings) -> _State:
+    params = _vector(_partition(model)[0])
     # Clipping and Adam start from zeros; taking their shapes alone saves compiling a program for it.
-    zeros = jax.tree.map(
-        lambda leaf: np.zeros(leaf.shape, leaf.dtype), jax.eval_shape(_optimizer(settings).init, params)
-    )
-    key = np.array([0, seed], np.uint32)
-    return _State(params, zeros, params, np.float32(np.inf), np.int32(0), np.int32(0), key)
+    shapes = jax.eval_shape(_optimizer(settings).init, params)
+    zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+    return _State(params, zeros, params, np.float32(np.inf), np.int32(0), np.int32(0))
 
 
-def _stretch(
+@Program
+def _advance(
     state: _State,
     model: Any,
     split: _Split,
+    orders: Any,
     rows: Rows,
     proposals: Gaussians | None,
     settings: _Settings,
     loss: Loss,
     batch_size: int,
 ) -> tuple[_State, Array]:
-    """Train until the patience or the stretch ends; returns the state and the stretch's validation losses."""
-    _, rest = _is_trainable(model)
+    """Train until the patience or the stretch ends, taking the rows in an epoch's order; also each epoch's loss."""
+    shapes, rest = _partition(model)
     optimizer = _optimizer(settings)
     slots = jnp.arange(batch_size)
 
-    def batch_loss(params: Any, order: Array, start: Array, count: Array, num: Array) -> Array:
+    def batch_loss(params: Array, order: Array, start: Array, count: Array, num: Array) -> Array:
         """Summed loss of `count` rows of `order` from `start` on; further rows in the other slots serve as atoms."""
         which = order[(start + slots) % num]
         batch = jax.tree.map(lambda leaf: leaf[which], rows)
-        density = unwrap(eqx.combine(params, rest))
+        density = unwrap(eqx.combine(_from_vector(params, shapes), rest))
         values = loss(density, batch, jnp.minimum(num, batch_size), proposals)
         return jnp.where(slots < count, values, 0.0).sum()
 
-    def train_batch(b: Array, carry: tuple[Any, Any, Array]) -> tuple[Any, Any, Array]:
+    def train_batch(b: Array, carry: tuple[Array, Any, Array]) -> tuple[Array, Any, Array]:
         params, opt_state, order = carry
         start = b * split.num_train // settings.num_batches
         count = (b + 1) * split.num_train // settings.num_batches - start
         grads = jax.grad(lambda p: batch_loss(p, order, start, count, split.num_train) / count)(params)
-        finite = jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(grads)]).all()
         updates, new_state = optimizer.update(grads, opt_state, params)
-        new = optax.apply_updates(params, updates), new_state
-        return *jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, (params, opt_state)), order
+        new, old = (optax.apply_updates(params, updates), new_state), (params, opt_state)
+        finite = jnp.isfinite(grads).all()  # a step that is not finite is left out
+        return *jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, old), order
 
-    def validate(params: Any) -> Array:
+    def validate(params: Array) -> Array:
         def add(b: Array, total: Array) -> Array:
             start = b * batch_size
             count = jnp.clip(split.num_validation - start, 0, batch_size)
@@ -170,41 +183,23 @@ def _stretch(
 
     def epoch(carry: tuple[_State, Array, Array]) -> tuple[_State, Array, Array]:
         s, history, slot = carry
-        key, shuffle = jax.random.split(jax.random.wrap_key_data(s.key))
-        place = jax.random.uniform(shuffle, split.train.shape)
-        order = split.train[jnp.argsort(jnp.where(jnp.arange(place.size) < split.num_train, place, 2.0))]
-        params, opt_state, _ = jax.lax.fori_loop(0, settings.num_batches, train_batch, (s.params, s.optimizer, order))
-        value = validate(params)
+        start = s.params, s.optimizer, orders[slot]
+        params, opt_state, _ = jax.lax.fori_loop(0, settings.num_batches, train_batch, start)
+        value, now = validate(params), s.epoch + 1
         better = value < s.best_loss
-        best = jax.tree.map(lambda a, b: jnp.where(better, a, b), params, s.best)
-        now = s.epoch + 1
-        new = _State(
-            params, opt_state, best, jnp.where(better, value, s.best_loss), jnp.where(better, now, s.best_epoch), now,
-            jax.random.key_data(key),
-        )  # fmt: skip
-        return new, history.at[slot].set(value), slot + 1
+        best, best_loss, best_epoch = (
+            jnp.where(better, new, old)
+            for new, old in ((params, s.best), (value, s.best_loss), (now, s.best_epoch))
+        )
+        return _State(params, opt_state, best, best_loss, best_epoch, now), history.at[slot].set(value), slot + 1
 
     def unfinished(carry: tuple[_State, Array, Array]) -> Array:
         s = carry[0]
         return (s.epoch < settings.last_epoch) & (s.epoch - s.best_epoch < settings.patience)
 
-    start = state, jnp.full(_MAX_STRETCH, jnp.nan), jnp.zeros((), jnp.int32)
-    state, history, _ = jax.lax.while_loop(unfinished, epoch, start)
+    begin = state, jnp.full(orders.shape[0], jnp.nan), jnp.zeros((), jnp.int32)
+    state, history, _ = jax.lax.while_loop(unfinished, epoch, begin)
     return state, history
-
-
-@Program
-def _advance(
-    state: _State,
-    model: Any,
-    split: _Split,
-    rows: Rows,
-    proposals: Gaussians | None,
-    settings: _Settings,
-    loss: Loss,
-    batch_size: int,
-) -> tuple[_State, Array]:
-    return _stretch(state, model, split, rows, proposals, settings, loss, batch_size)
 
 
 def bucket(num_rows: int) -> int:
@@ -307,21 +302,25 @@ def _fit_member(
         num_batches=np.int32(num_batches),
         num_chunks=np.int32(-(-int(split.num_validation) // batch)),
     )
-    state = _first_state(model, seed, settings)
+    state, shuffle = _first_state(model, settings), np.random.default_rng([1, seed])
+    most = int(np.clip(_STRETCH_ENTRIES // len(rows.z), 1, _MAX_STRETCH))
     history, stretch, done, converged = [], 1, 0, False
     while not converged and done < options.max_num_epochs:
         last = min(done + stretch, options.max_num_epochs)
         tick = time.perf_counter()
-        state, losses = _advance(
-            state, model, split, rows, proposals, settings._replace(last_epoch=np.int32(last)), loss, batch
-        )
+        orders = np.zeros((most, len(rows.z)), np.int32)
+        for slot in range(last - done):
+            orders[slot, : split.num_train] = shuffle.permutation(split.train[: split.num_train])
+        now = settings._replace(last_epoch=np.int32(last))
+        state, losses = _advance(state, model, split, orders, rows, proposals, now, loss, batch)
         epoch = int(state.epoch)
         converged = epoch - int(state.best_epoch) >= patience
         history.append(np.asarray(losses)[: epoch - done])
         if time.perf_counter() - tick < _STRETCH_SECONDS:
-            stretch = min(2 * stretch, _MAX_STRETCH)
+            stretch = min(2 * stretch, most)
         done = epoch
         if on_epochs is not None:
             on_epochs(epoch)
-    best = eqx.combine(state.best, _is_trainable(model)[1])
+    params, rest = _partition(model)
+    best = eqx.combine(jax.tree.map(jax.device_put, _from_vector(np.asarray(state.best), params)), rest)
     return _Outcome(best, done, converged, float(state.best_loss), np.concatenate(history))

@@ -1,0 +1,84 @@
+"""Looking into a run file, with the posteriors that its rounds learned."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from homing.errors import NotTrainedError
+from homing.estimators import Builder
+from homing.inference.rounds import RoundRecord, Rounds
+from homing.posteriors import Posterior, restore
+from homing.posteriors.serialize import Packed, unpack
+from homing.priors import Prior, as_prior
+from homing.simulation import RunView
+
+
+class OpenedRun(RunView):
+    """A run file, read-only: its simulations, its rounds' records, and the posterior of any round. See `open`."""
+
+    def __init__(self, path: str | Path, prior: Prior | None, embedding_net: Any):
+        super().__init__(path)
+        self._prior, self._embedding_net = prior, embedding_net
+
+    @property
+    def records(self) -> Rounds:
+        """The finished rounds' records; prints as a table."""
+        results = [known.result for known in self.rounds.values() if known.result is not None]
+        return Rounds([RoundRecord(**result.record) for result in results])
+
+    def posterior(self, round: int | None = None) -> Posterior:
+        """The posterior learned after a round.
+
+        Args:
+            round: Its number, from 1; None for the newest round that was learned from.
+
+        Raises:
+            NotTrainedError: If nothing was learned after this round, or its estimator is of a kind that no file holds.
+            PriorError, ArgumentError: If the prior or the builder is needed: pass them to `homing.open`.
+        """
+        results = {number: known.result for number, known in self.rounds.items() if known.result is not None}
+        if round is None and results:
+            round = max(results)
+        if round not in results:
+            raise NotTrainedError(
+                f"{self.path} has no posterior{'' if round is None else f' of round {round}'}; learned were rounds {sorted(results)}."
+            )
+        result = results[round]
+        if result.estimator["posterior"] is None:
+            raise NotTrainedError(
+                f"The estimator of round {round} comes from a builder of the user's own, which {self.path} cannot hold. "
+                "Run the lines again that made the run: it is trained again from the simulations there."
+            )
+        return restore(unpack(Packed(result.estimator["posterior"], result.arrays), self._prior, self._embedding_net))
+
+
+def open(path: str | Path, *, prior: Any = None, density_estimator: Builder | None = None) -> OpenedRun:
+    """Look into a run file, also while the run goes on. Nothing is written, and no code of the file is run.
+
+    Args:
+        path: The file that was given as `store`.
+        prior: The run's prior: needed for posteriors only, and only if it is an object with `sample` and `log_prob`.
+        density_estimator: The run's builder: needed for posteriors only, and only if it has an `embedding_net`.
+
+    Returns:
+        Its `rounds`, `records`, `facts`, `simulations()`, `to_pandas()`, `to_xarray()` and `posterior()`.
+
+    Raises:
+        StoreError: If the file is not there, is no run file, is damaged or has a newer format.
+
+    Example:
+        >>> import tempfile
+        >>> from homing.inference import SNPE
+        >>> from homing.utils import BoxUniform
+        >>> path = Path(tempfile.mkdtemp(), "run.homing")
+        >>> inference = SNPE(lambda theta: theta, BoxUniform([0.0], [1.0]), store=path, show_progress_bars=False)
+        >>> _ = inference(num_simulations=50, max_num_epochs=1)
+        >>> run = open(path)
+        >>> print(run)
+        round 1: 50 simulations planned, 50 ok
+        >>> run.posterior().sample((5,), x=[0.5]).shape
+        (5, 1)
+    """
+    known = None if prior is None else as_prior(prior)
+    return OpenedRun(path, known, getattr(density_estimator, "embedding_net", None))
