@@ -1,7 +1,7 @@
 """The wall between the arrays users bring and the NumPy arrays kept inside.
 
-A user's simulator gets and returns arrays of the library its author uses; the prior's arrays decide which. PyTorch and JAX
-are recognised by the modules their objects come from, and never imported here before the user has.
+A user's simulator gets and returns arrays of the library its author uses; the prior's arrays decide which. PyTorch and
+JAX are recognised by the modules their objects come from, and never imported here before the user has.
 """
 
 from __future__ import annotations

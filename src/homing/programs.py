@@ -2,10 +2,12 @@
 
 Compiling is most of a short run's time, and the same program is compiled again in every process that runs the same
 analysis. A `Program` compiles a function once for each combination of shapes and static arguments, and stores the
-result in the user's cache directory under the hash of the program's text, the versions of JAX, and the processor's
-features: what is loaded is what would have been compiled, and a home directory shared by a mixed cluster never hands a
-processor a program it cannot run. JAX's own persistent cache is not used because switching it on changes JAX for the
-whole process. Programs are float32 also where the user has switched JAX to 64 bits.
+result in the user's cache directory, by processor features and JAX's version, so that a home directory shared by a
+mixed cluster never hands a processor a program it cannot run. What is loaded is what would have been compiled: a
+program is named by the hash of its text; or, where only this package and known ones take part, by the hash of their
+versions, this package's sources and all arguments, which saves tracing it, as long as all the rest together. JAX's own
+persistent cache is not used because switching it on changes JAX for the whole process. Programs are float32 also where
+the user has switched JAX to 64 bits.
 
 The directory is `~/.cache/homing` (or below `$XDG_CACHE_HOME`), readable by its owner alone; one that others own or may
 write to is not used. The environment variable `HOMING_CACHE` names another, or switches it off (`HOMING_CACHE=off`). A
@@ -14,9 +16,11 @@ damaged or foreign entry is ignored, and compiled again.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import os
+import pickle
 import platform
 import stat
 import tempfile
@@ -31,6 +35,7 @@ import numpy as np
 from jax.experimental import serialize_executable
 
 _MAX_ENTRIES = 256
+_KNOWN = ("homing", "jax", "jaxlib", "equinox", "flowjax", "optax", "paramax", "numpy")
 
 
 def _is_dynamic(leaf: Any) -> bool:
@@ -44,7 +49,7 @@ class Program:
         function: Takes and returns pytrees; what it returns must consist of arrays.
 
     Attributes:
-        num_traces: How many times the function has been traced, that is, how many programs there are.
+        num_traces: How many programs there are, traced here or loaded.
 
     Example:
         >>> double = Program(lambda a: 2 * a)
@@ -54,7 +59,7 @@ class Program:
 
     def __init__(self, function: Callable[..., Any]):
         functools.update_wrapper(self, function)
-        self._function = function
+        self.function = function
         self._compiled: dict[Any, Any] = {}
 
     @property
@@ -69,30 +74,37 @@ class Program:
         key = (treedef, static, tuple(map(_is_dynamic, leaves)), shapes)
         compiled = self._compiled.get(key)
         if compiled is None:
-            compiled = self._compiled[key] = _compile(self._flat(treedef, leaves), dynamic)
+            compiled = self._compiled[key] = _compile(self, treedef, leaves, dynamic)
         return compiled(dynamic)
 
-    def _flat(self, treedef: Any, leaves: list[Any]) -> Callable[[list[Any]], Any]:
+    def flat(self, treedef: Any, leaves: list[Any]) -> Callable[[list[Any]], Any]:
+        """The function of the arrays alone, as a list."""
         is_dynamic = [_is_dynamic(leaf) for leaf in leaves]
         static = [None if d else leaf for d, leaf in zip(is_dynamic, leaves)]
 
         def flat(dynamic: list[Any]) -> Any:
             rest = iter(dynamic)
             merged = [next(rest) if d else s for d, s in zip(is_dynamic, static)]
-            return self._function(*jax.tree.unflatten(treedef, merged))
+            return self.function(*jax.tree.unflatten(treedef, merged))
 
-        flat.__name__ = getattr(self._function, "__name__", "program")
+        flat.__name__ = getattr(self.function, "__name__", "program")
         return flat
 
 
-def _compile(function: Callable[..., Any], dynamic: list[Any]) -> Any:
+def _compile(program: Program, treedef: Any, leaves: list[Any], dynamic: list[Any]) -> Any:
+    function = program.flat(treedef, leaves)
+    directory = cache_directory()
+    name = None if directory is None else _name_untraced(program, treedef, leaves)
+    if directory is not None and name is not None:
+        loaded = _load(directory / name, dynamic)
+        if loaded is not None:
+            return loaded
     with jax.enable_x64(False):
         lowered = jax.jit(function, keep_unused=True).lower(dynamic)  # so that all arguments are part of the text
-    directory = cache_directory()
     if directory is None:
         return lowered.compile()
-    path = directory / hashlib.sha256(lowered.as_text().encode()).hexdigest()
-    loaded = _load(path, lowered)
+    path = directory / (name or _hash(lowered.as_text()))
+    loaded = None if name else _load(path, dynamic)
     if loaded is not None:
         return loaded
     compiled = lowered.compile()
@@ -100,13 +112,63 @@ def _compile(function: Callable[..., Any], dynamic: list[Any]) -> Any:
     return compiled
 
 
-def _load(path: Path, lowered: Any) -> Any | None:
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _name_untraced(program: Program, treedef: Any, leaves: list[Any]) -> str | None:
+    """A program's name without tracing it, which costs as much as loading it; None if a user's code takes part.
+
+    What only known packages and this one take part in is told by their versions and this one's sources.
+    """
+    shapes = [(leaf.shape, str(leaf.dtype)) if _is_dynamic(leaf) else _told(leaf) for leaf in leaves]
+    told = _told(program.function)
+    text = f"{told} {treedef} {shapes} {_sources()}"
+    if told is None or None in shapes or " at 0x" in text or not _is_known(treedef):
+        return None
+    return _hash(text)
+
+
+def _told(leaf: Any) -> str | None:
+    """A static leaf as text that says all of it; None for what text cannot say."""
+    if isinstance(leaf, (bool, int, float, str)):
+        return repr(leaf)
+    if dataclasses.is_dataclass(type(leaf)) and _root(type(leaf)) == "homing":
+        return repr(leaf)
+    name = getattr(leaf, "__qualname__", "<")
+    return f"{leaf.__module__}.{name}" if _root(leaf) in _KNOWN and "<" not in name else None
+
+
+def _root(value: Any) -> str:
+    return str(getattr(value, "__module__", "")).partition(".")[0]
+
+
+def _is_known(treedef: Any) -> bool:
+    """Whether all kinds of nodes come from known packages."""
+    data = treedef.node_data()
+    known = data is None or _root(data[0]) in (*_KNOWN, "builtins")
+    return known and all(map(_is_known, treedef.children()))
+
+
+@functools.cache
+def _sources() -> str:
+    """The versions of the packages that make programs, and a hash of this one's sources."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    versions = [version(name) for name in _KNOWN if name != "homing"]
+    return f"{versions} {platform.python_version()} {digest.hexdigest()}"
+
+
+def _load(path: Path, dynamic: list[Any]) -> Any | None:
     try:
         stored = path.read_bytes()
-        digest, payload = stored[:32], stored[32:]
-        if hashlib.sha256(payload).digest() != digest:
+        digest, content = stored[:32], stored[32:]
+        if hashlib.sha256(content).digest() != digest:
             return None
-        loaded = serialize_executable.deserialize_and_load(payload, lowered.in_tree, lowered.out_tree)
+        payload, out_tree = pickle.loads(content)
+        in_tree = jax.tree.structure(((dynamic,), {}))
+        loaded = serialize_executable.deserialize_and_load(payload, in_tree, out_tree)
         os.utime(path)
         return loaded
     except Exception:  # absent, damaged, or made by an incompatible runtime: compile it again
@@ -115,9 +177,10 @@ def _load(path: Path, lowered: Any) -> Any | None:
 
 def _store(path: Path, compiled: Any) -> None:
     try:
-        payload, _, _ = serialize_executable.serialize(compiled)
+        payload, _, out_tree = serialize_executable.serialize(compiled)
+        content = pickle.dumps((payload, out_tree))
         with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            file.write(hashlib.sha256(payload).digest() + payload)
+            file.write(hashlib.sha256(content).digest() + content)
         os.replace(file.name, path)
         entries = sorted(path.parent.iterdir(), key=lambda entry: entry.stat().st_mtime)
         for entry in entries[:-_MAX_ENTRIES]:

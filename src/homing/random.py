@@ -1,10 +1,11 @@
 """Named streams of random numbers.
 
-Every draw belongs to a stream named by (seed, purpose, indices), for example `(seed, "simulate", round, row)`. Streams with
-different names are independent, and the numbers of one do not depend on whether, or in which order, others were drawn. So
-results do not depend on the number of workers, on the executor, or on a run having been killed and resumed.
+Every draw belongs to a stream named by (seed, purpose, indices), for example `(seed, "simulate", round, row)`. Streams
+with different names are independent, and the numbers of one do not depend on whether, or in which order, others were
+drawn. So results do not depend on the number of workers, on the executor, or on a run having been killed and resumed.
 
-Source: SeedSequence, NumPy documentation, https://numpy.org/doc/stable/reference/random/bit_generators/generated/numpy.random.SeedSequence.html
+Source: SeedSequence, NumPy documentation,
+    https://numpy.org/doc/stable/reference/random/bit_generators/generated/numpy.random.SeedSequence.html
 """
 
 import secrets

@@ -1,9 +1,9 @@
 r"""The scale on which a column of data is simple.
 
-Noise is often simple on some scale: log-normal noise on the logarithm, Poisson and binomial counts on the square root, heavy tails on
-the inverse hyperbolic sine. For each column the map g is chosen under which a Gaussian regression on theta explains
-the column best, \(\sum_i \log N(g(x_i); \hat g_{-i}, s^2) + \log g'(x_i)\), with predictions \(\hat g_{-i}\) that left the row out: the Jacobian makes the scales
-comparable. All maps are one to one.
+Noise is often simple on some scale: log-normal noise on the logarithm, Poisson and binomial counts on the square root,
+heavy tails on the inverse hyperbolic sine. For each column the map g is chosen under which a Gaussian regression on
+theta explains the column best, \(\sum_i \log N(g(x_i); \hat g_{-i}, s^2) + \log g'(x_i)\), with predictions \(\hat
+g_{-i}\) that left the row out: the Jacobian makes the scales comparable. All maps are one to one.
 
 Source: Box, Cox, *An Analysis of Transformations*, 1964, https://doi.org/10.1111/j.2517-6161.1964.tb00553.x.
 """

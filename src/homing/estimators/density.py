@@ -106,6 +106,7 @@ def conditional_density(
 
     def single(leaf: Any) -> Any:
         return leaf.astype(np.float32) if eqx.is_array(leaf) and leaf.dtype == np.float64 else leaf
+
     arrays = {**base._asdict(), "whiten": np.linalg.inv(base.scale)}
     fixed: dict[str, Any] = {name: NonTrainable(jax.device_put(a.astype(np.float32))) for name, a in arrays.items()}
     return ConditionalDensity(embedding=jax.tree.map(single, embedding or jnp.ravel), core=core, **fixed)

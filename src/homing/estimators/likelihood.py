@@ -1,11 +1,13 @@
 r"""The other side: a density of the data given the parameters, q(x | theta).
 
-Learned by maximum likelihood from rows of any proposal, it needs no correction. Its base is a regression of the (mapped, standardised) data on the
-parameters and their products, \(x = A\, \mathrm{quadratic}(u) + b + S \varepsilon\): near the posterior most simulators are smooth, so that a few
-hundred runs determine mean and covariance, and the flow is left with what is not Gaussian.
+Learned by maximum likelihood from rows of any proposal, it needs no correction. Its base is a regression of the
+(mapped, standardised) data on the parameters and their products, \(x = A\, \mathrm{quadratic}(u) + b + S \varepsilon\):
+near the posterior most simulators are smooth, so that a few hundred runs determine mean and covariance, and the flow is
+left with what is not Gaussian.
 
-Sources: Wood, *Statistical inference for noisy nonlinear ecological dynamic systems*, 2010, https://doi.org/10.1038/nature09319 (Gaussian synthetic
-likelihood); Papamakarios, Sterratt, Murray, *Sequential Neural Likelihood*, 2019, https://arxiv.org/abs/1805.07226.
+Sources: Wood, *Statistical inference for noisy nonlinear ecological dynamic systems*, 2010,
+    https://doi.org/10.1038/nature09319 (Gaussian synthetic likelihood); Papamakarios, Sterratt, Murray, *Sequential
+    Neural Likelihood*, 2019, https://arxiv.org/abs/1805.07226.
 """
 
 from __future__ import annotations

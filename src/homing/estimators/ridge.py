@@ -1,7 +1,8 @@
 r"""Ridge regression with its leave-one-out residuals in closed form.
 
-With centred features F = U S V^T and hat matrix \(H = U\, \mathrm{diag}(s^2 / (s^2 + \lambda))\, U^\top + 1/n\), the prediction of a row by a
-fit without it misses by \((y_i - \hat y_i) / (1 - H_{ii})\): all penalties are tried for the price of one decomposition.
+With centred features F = U S V^T and hat matrix \(H = U\, \mathrm{diag}(s^2 / (s^2 + \lambda))\, U^\top + 1/n\), the
+prediction of a row by a fit without it misses by \((y_i - \hat y_i) / (1 - H_{ii})\): all penalties are tried for the
+price of one decomposition.
 
 Source: Hastie, Tibshirani, Friedman, *The Elements of Statistical Learning*, 2009, section 7.10,
 https://hastie.su.domains/ElemStatLearn/.
@@ -45,7 +46,8 @@ class Ridge:
         """Regress each column of targets, shape (n, m).
 
         Returns:
-            The slope (m, p), or (m, p + p (p + 1) / 2) with products; the offset (m,); and the left-out residuals (n, m).
+            The slope (m, p), or (m, p + p (p + 1) / 2) with products; the offset (m,); and the left-out residuals (n,
+            m).
         """
         fits = [part.fit(targets, penalty) for part in self._decompositions for penalty in len(targets) * _PENALTIES]
         best = np.argmin([(left_out**2).mean(0) for _, left_out in fits], axis=0)

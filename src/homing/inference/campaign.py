@@ -31,7 +31,7 @@ from homing.priors import Prior
 from homing.priors.fingerprint import prior_fact
 from homing.proposals import FromPrior, Proposal, TruncatedPrior
 from homing.proposals.stored import pack_proposal, proposal_differences, unpack_proposal
-from homing.simulation import Outcomes, Round, Simulator, StoreError, open_store
+from homing.simulation import Outcomes, Round, Simulator, Status, StoreError, open_store
 from homing.simulation.facts import differences, to_json
 
 LEAST_ROWS = 10  # valid simulations without which nothing is learned
@@ -55,6 +55,7 @@ class Campaign:
         seed: The run's seed.
         proposals: Each round's proposal, by number.
         records: Each round's record, by number.
+        adopted: The newest round that was taken over from the run file; 0 if none was.
 
     Raises:
         StoreError: If the file cannot be used, or holds a run with another seed, prior or settings.
@@ -79,7 +80,8 @@ class Campaign:
         self._simulating = simulating
         self._embedding_net = embedding_net
         self._roles: dict[int, np.ndarray] = {}
-        self._told = 0  # the newest round that was told of
+        self.adopted = 0
+        self._told = 0  # the newest round that is taken over because its simulations were told of
         self._warned = False
         self._store = open_store(store)
         try:
@@ -143,19 +145,10 @@ class Campaign:
             raise ArgumentError(
                 f"ids must be some that ask gave; {wrong[0]} was never given, the run has {len(theta)} simulations."
             )
-        strange = sorted(set(errors) - set(ids.tolist()))
-        if strange:
-            raise ArgumentError(f"errors must be by ids that are told, found {strange[0]}, which is not among them.")
-        failed = {row: errors[number] for row, number in enumerate(ids.tolist()) if number in errors}
-        if x is None:
-            if len(failed) < len(ids):
-                raise ArgumentError(f"x is needed: only {len(failed)} of {len(ids)} simulations have an error.")
-            outcomes = Outcomes.given(theta[ids], np.full((len(ids), *(self._store.x_shape or (1,))), np.nan), failed)
-            outcomes = outcomes if self._store.x_shape else replace(outcomes, x=outcomes.x[:, :0])
-        else:
-            outcomes = Outcomes.given(theta[ids], x, failed)
+        outcomes = _told_outcomes(ids, theta[ids], x, errors)
         count = self._store.record(ids, outcomes)
-        self._told = max([self._told, *(n for n, known in rounds.items() if np.isin(known.ids, ids).any())])
+        told = [number for number, known in rounds.items() if np.isin(known.ids, ids).any()]
+        self._told = max([self._told, *told]) if self.newest else max(rounds, default=0)
         for number in self.records:
             self._note(number, {})
         return count
@@ -174,22 +167,17 @@ class Campaign:
         self._store.record(known.ids, Outcomes.given(theta, x))
         return self._enter(number, proposal, {})
 
-    def adopt_all(self) -> tuple[Posterior | None, dict[str, Any] | None]:
-        """Take over all rounds that the run file has; what was learned last, and how."""
-        rounds = self._store.rounds
-        self._adopt(max(rounds, default=0))
-        finished = [number for number, known in rounds.items() if known.result is not None]
-        if not finished:
-            return None, None
-        key = self.key_of(max(finished))
-        return self.learned(max(finished), key or {}), key
+    def adopt(self) -> None:
+        """Take over rounds without their lines being run again: those told of, or all where no line was run."""
+        self._adopt(self._told if self.newest else max(self._store.rounds, default=0))
 
     def _adopt(self, through: int) -> None:
-        """Take over rounds of the run file as far as one of them, without their lines being run again."""
+        """Take over rounds as far as one of them."""
         for number in range(self.newest + 1, through + 1):
             known = self._store.rounds[number]
             packed = Packed(known.proposal, known.arrays)
             self._enter(number, unpack_proposal(packed, self.prior, self._embedding_net), {})
+            self.adopted = number
 
     def _propose(self, num_simulations: int, proposal: Proposal) -> Round:
         """The next round: as the store has planned it, or else drawn and planned."""
@@ -263,9 +251,9 @@ class Campaign:
         if valid < asked and known.result is None and not self._warned:
             self._warned = True
             warnings.warn(
-                f"{asked - valid} of {asked} simulations of round {number} gave no finite data ({record.invalid} NaN or infinite, "
-                f"{failed} failed, {timed_out} timed out). They are left out: the posterior is that given that a simulation is valid. "
-                "inference.rounds counts them; this is said once.",
+                f"{asked - valid} of {asked} simulations of round {number} gave no finite data ({record.invalid} NaN or "
+                f"infinite, {failed} failed, {timed_out} timed out). They are left out: the posterior is that given that "
+                "a simulation is valid. inference.rounds counts them; this is said once.",
                 stacklevel=5,
             )
         return record
@@ -287,6 +275,14 @@ class Campaign:
             return None
         packed = Packed(result.estimator["posterior"], result.arrays)
         return restore(unpack(packed, self.prior, embedding_net or self._embedding_net), self._bars)
+
+    def last_learned(self) -> tuple[Posterior | None, dict[str, Any] | None]:
+        """What was learned last in the rounds that were taken over, and how."""
+        for number in range(self.adopted, 0, -1):
+            key = self.key_of(number)
+            if key is not None:
+                return self.learned(number, key), key
+        return None, None
 
     def key_of(self, number: int) -> dict[str, Any] | None:
         """How a round was learned, if it was."""
@@ -331,10 +327,10 @@ class Campaign:
             NotTrainedError: If there are no simulations.
             SimulationError: If too few are valid.
         """
-        self._adopt(self._told)
         if not self.records:
             raise NotTrainedError(
-                "There are no simulations to learn from: append_simulations(theta, x) first, or call the inference object."
+                "There are no simulations to learn from: append_simulations(theta, x) first, or call the inference "
+                "object."
             )
         self._check_enough()
         proposals: list[Proposal] = [FromPrior(self.prior)]
@@ -358,8 +354,9 @@ class Campaign:
         valid, newest = sum(record.valid for record in self.records.values()), self.records[self.newest]
         if valid < LEAST_ROWS or newest.valid == 0:
             raise SimulationError(
-                f"Too few valid simulations to learn from: {newest.valid} of the {newest.asked} of round {newest.round}, {valid} in all; "
-                f"at least {LEAST_ROWS} in all are needed, and one in the newest round. They are kept: run more, or see why they fail."
+                f"Too few valid simulations to learn from: {newest.valid} of the {newest.asked} of round {newest.round}, "
+                f"{valid} in all; at least {LEAST_ROWS} in all are needed, and one in the newest round. They are kept: run "
+                "more, or see why they fail."
             )
 
     def _roles_of(self, number: int, ok: np.ndarray, fraction: float) -> np.ndarray:
@@ -375,3 +372,18 @@ class Campaign:
             self._roles[number] = roles
             self._store.remember(name, np.flatnonzero(roles))
         return self._roles[number]
+
+
+def _told_outcomes(ids: np.ndarray, theta: np.ndarray, x: np.ndarray | None, errors: Mapping[int, str]) -> Outcomes:
+    strange = sorted(set(errors) - set(ids.tolist()))
+    if strange:
+        raise ArgumentError(f"errors must be by ids that are told, found {strange[0]}, which is not among them.")
+    failed = {row: errors[number] for row, number in enumerate(ids.tolist()) if number in errors}
+    if x is not None:
+        return Outcomes.given(theta, x, failed)
+    if len(failed) < len(ids):
+        raise ArgumentError(f"x is needed: only {len(failed)} of the {len(ids)} simulations have an error.")
+    outcomes = Outcomes.planned(theta)
+    outcomes.status[:] = Status.FAILED
+    outcomes.error[:] = [str(failed[row]) or "no reason was given" for row in range(len(ids))]
+    return outcomes

@@ -8,7 +8,8 @@ r"""The loop itself: from an observation and a budget to a posterior, with nothi
     return half q_r(theta | x_o), half L_r(x_o | theta) p(theta) / Z
 
 Source: Deistler, Goncalves, Macke, *Truncated proposals for scalable and hassle-free simulation-based inference*, 2022,
-https://arxiv.org/abs/2210.04815. What is ours: the region in terms of the ratio to the prior, the likelihood's side and the equal mixture.
+https://arxiv.org/abs/2210.04815. What is ours: the region in terms of the ratio to the prior, the likelihood's side and
+the equal mixture.
 """
 
 from __future__ import annotations
@@ -66,8 +67,8 @@ class DriverOptions:
 def plan_rounds(num_simulations: int, dim: int, num_rounds: int | None = None) -> list[int]:
     """How many simulations each round gets.
 
-    A first round too small to find the posterior's place is wasted, and so are later ones that cannot sharpen it: no round is smaller
-    than 30 a parameter, or 150, where the budget allows more than one.
+    A first round too small to find the posterior's place is wasted, and so are later ones that cannot sharpen it: no
+    round is smaller than 30 a parameter, or 150, where the budget allows more than one.
 
     Example:
         >>> plan_rounds(1000, 3), plan_rounds(50, 3), plan_rounds(10_000, 3)
@@ -75,9 +76,13 @@ def plan_rounds(num_simulations: int, dim: int, num_rounds: int | None = None) -
     """
     if num_rounds is None:
         least = max(150, 30 * dim)
-        num_rounds = int(np.clip(num_simulations // least, 1, 2 if num_simulations < 800 else 3 if num_simulations < 1800 else 4))
+        num_rounds = int(
+            np.clip(num_simulations // least, 1, 2 if num_simulations < 800 else 3 if num_simulations < 1800 else 4)
+        )
         num_rounds = 5 if num_simulations >= 5000 else num_rounds
-    shares = {1: [1.0], 2: [0.6, 0.4], 3: [0.4, 0.3, 0.3], 4: [0.35, 0.25, 0.2, 0.2]}.get(num_rounds, [1 / num_rounds] * num_rounds)
+    shares = {1: [1.0], 2: [0.6, 0.4], 3: [0.4, 0.3, 0.3], 4: [0.35, 0.25, 0.2, 0.2]}.get(
+        num_rounds, [1 / num_rounds] * num_rounds
+    )
     ends = np.round(np.cumsum(shares) * num_simulations).astype(int)
     return np.diff(ends, prepend=0).tolist()
 
@@ -96,7 +101,14 @@ class Drive:
     """
 
     def __init__(
-        self, campaign: Campaign, prior: Prior, x_o: Any, sizes: list[int], stop: Stop, options: DriverOptions, show_progress_bars: bool
+        self,
+        campaign: Campaign,
+        prior: Prior,
+        x_o: Any,
+        sizes: list[int],
+        stop: Stop,
+        options: DriverOptions,
+        show_progress_bars: bool,
     ):
         self._campaign, self._prior, self._x_o = campaign, prior, check_observation(x_o, None)
         self._sizes, self._stop, self._options, self._bars = sizes, stop, options, show_progress_bars
@@ -121,7 +133,12 @@ class Drive:
             stored = self._stored(record, is_last)
             sides, notes = stored or self._learn(record.round, proposal, kept, is_last)
             tick = time.perf_counter()
-            rolled_back = stored is None and kept is not None and notes["gain"] is not None and notes["gain"] < -_WORSE - 2 * notes["gain_error"]
+            rolled_back = (
+                stored is None
+                and kept is not None
+                and notes["gain"] is not None
+                and notes["gain"] < -_WORSE - 2 * notes["gain_error"]
+            )
             if not rolled_back:
                 kept = sides
             assert kept is not None
@@ -130,7 +147,9 @@ class Drive:
             done = is_last or late or not paid
             self._posterior = self._make_posterior(kept, record.round)
             if not done:
-                direct = DirectPosterior(kept.direct, self._prior, multi_round=True, seed=self._seed("region", record.round))
+                direct = DirectPosterior(
+                    kept.direct, self._prior, multi_round=True, seed=self._seed("region", record.round)
+                )
                 region = posterior_region(direct, self._x_o, self._options.epsilon, self._seed("epsilon", record.round))
                 proposal = TruncatedPrior(self._prior, region, self._options.defensive)
             if stored is None:
@@ -154,12 +173,17 @@ class Drive:
         self._x_o = check_observation(self._x_o, posterior.x_shape)
         return sides_of(posterior, record.epochs, record.converged, record.validation_loss), {"gain": record.gain}
 
-    def _learn(self, number: int, proposal: Proposal, before: Sides | None, is_last: bool) -> tuple[Sides, dict[str, Any]]:
+    def _learn(
+        self, number: int, proposal: Proposal, before: Sides | None, is_last: bool
+    ) -> tuple[Sides, dict[str, Any]]:
         """Learn from all rows inside the newest region, and score the predecessor on the rows it has not seen."""
         began = time.perf_counter()
         data = self._campaign.dataset(0.1)
         self._x_o = check_observation(self._x_o, data.x.shape[1:])
-        z, order = self._prior.to_normal(data.theta), random.generator(self._campaign.seed, "order").random(len(data.theta))
+        z, order = (
+            self._prior.to_normal(data.theta),
+            random.generator(self._campaign.seed, "order").random(len(data.theta)),
+        )
         inside = proposal.region.contains(z) if isinstance(proposal, TruncatedPrior) else np.ones(len(z), bool)
         if inside.sum() < LEAST_ROWS:
             inside[:] = True
@@ -174,7 +198,9 @@ class Drive:
         if before is not None:
             held = sides.held_out[0] & new
             if held.any():
-                gains = sides.direct.member(0).log_prob_pairs(z[held], x[held]) - before.direct.log_prob_pairs(z[held], x[held])
+                gains = sides.direct.member(0).log_prob_pairs(z[held], x[held]) - before.direct.log_prob_pairs(
+                    z[held], x[held]
+                )
                 notes["gain"], notes["gain_error"] = float(gains.mean()), float(gains.std() / np.sqrt(len(gains)))
         return sides, notes
 
@@ -189,9 +215,9 @@ class Drive:
         near = distance[free] < np.median(distance[inside])
         if near.any():
             warnings.warn(
-                f"{int(near.sum())} of the {len(free)} simulations that round {number} drew from the whole prior lie outside the "
-                "region it was cut to, with data that tell the same as x_o does: the region may be too small. A smaller epsilon "
-                "widens it.",
+                f"{int(near.sum())} of the {len(free)} simulations that round {number} drew from the whole prior lie "
+                "outside the region it was cut to, with data that tell the same as x_o does: the region may be too small. "
+                "A smaller epsilon widens it.",
                 stacklevel=5,
             )
 
@@ -206,7 +232,14 @@ class Drive:
         return direct if sides.likelihood is None else HybridPosterior(direct, sides.likelihood, **options)
 
     def _note(
-        self, number: int, sides: Sides, notes: dict[str, Any], rolled_back: bool, seconds: float, is_last: bool, done: bool
+        self,
+        number: int,
+        sides: Sides,
+        notes: dict[str, Any],
+        rolled_back: bool,
+        seconds: float,
+        is_last: bool,
+        done: bool,
     ) -> None:
         posterior = self.posterior
         agreement = posterior.agreement() if done and isinstance(posterior, HybridPosterior) else None
@@ -234,6 +267,8 @@ def check_driver(num_simulations: Any, num_rounds: Any, dim: int) -> list[int]:
     Raises:
         ArgumentError: If the numbers cannot work.
     """
-    if num_rounds is not None and (not isinstance(num_rounds, (int, np.integer)) or not 1 <= num_rounds <= num_simulations):
+    if num_rounds is not None and (
+        not isinstance(num_rounds, (int, np.integer)) or not 1 <= num_rounds <= num_simulations
+    ):
         raise ArgumentError(f"num_rounds must be a whole number between 1 and num_simulations, found {num_rounds!r}.")
     return plan_rounds(num_simulations, dim, num_rounds)

@@ -103,7 +103,9 @@ class Inference:
         """
         numbers = np.atleast_1d(to_numpy(ids, "ids"))
         if numbers.ndim != 1 or numbers.dtype.kind not in "iu":
-            raise ArgumentError(f"ids must be whole numbers, shape (n,), found {numbers.dtype} of shape {numbers.shape}.")
+            raise ArgumentError(
+                f"ids must be whole numbers, shape (n,), found {numbers.dtype} of shape {numbers.shape}."
+            )
         data = None if x is None else to_numpy(x, "x")
         if data is not None and (data.ndim == 0 or len(data) != len(numbers)):
             raise ShapeError(f"x must have one entry for each of the {len(numbers)} ids, found shape {data.shape}.")

@@ -89,5 +89,5 @@ def as_settings(value: Any) -> Any:
         return {field.name: as_settings(getattr(value, field.name)) for field in fields(value)}
     if value is None or isinstance(value, (bool, int, float, str, np.generic, np.ndarray)):
         return value
-    named = value if hasattr(value, "__qualname__") else type(value)
+    named: Any = value if hasattr(value, "__qualname__") else type(value)
     return f"{named.__module__}.{named.__qualname__}"

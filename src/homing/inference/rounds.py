@@ -26,7 +26,8 @@ class RoundRecord:
             the default x or, without one, the mean over some held-out x. None if not measured.
         used: Rows learned from, of all rounds; None for all that are valid.
         volume: The proposal's share of the prior's mass; 1 for the prior, None if not known.
-        effective: Effective sample size of a truncated proposal's resampling weights, as a multiple of its draws; None where
+        effective: Effective sample size of a truncated proposal's resampling weights, as a multiple of its draws; None
+            where
             draws were exact.
         gain: Nats by which this round's density beats the last one's on held-out rows that the last had not seen.
         agreement: Effective share of importance weights from the direct side to the likelihood's; near one: two

@@ -1,8 +1,9 @@
 """Learning both sides of the same simulations, each as an ensemble.
 
-The direct side, q(theta | x), and the likelihood's, q(x | theta), see the same rows: those inside the newest region, where every round's draws
-follow the prior and maximum likelihood needs no correction. All maps (each column's scale, the standardisation, the regressions) are
-fitted to these rows anew, so the networks always work at the posterior's own scale. Each member holds out another part of the rows.
+The direct side, q(theta | x), and the likelihood's, q(x | theta), see the same rows: those inside the newest region,
+where every round's draws follow the prior and maximum likelihood needs no correction. All maps (each column's scale,
+the standardisation, the regressions) are fitted to these rows anew, so the networks always work at the posterior's own
+scale. Each member holds out another part of the rows.
 """
 
 from __future__ import annotations
@@ -81,9 +82,16 @@ def learn_sides(
     standardize = fit_standardize(x, options.builder.z_score_x, z)
     features = standardize(x)
     held_out = _windows(order, options.members)
-    rows = Rows(z.astype(np.float32), features, prior.log_prob_normal(z).astype(np.float32), weight.astype(np.float32), _zeros(z))
+    rows = Rows(
+        z.astype(np.float32),
+        features,
+        prior.log_prob_normal(z).astype(np.float32),
+        weight.astype(np.float32),
+        _zeros(z),
+    )
     members = [
-        options.builder.density(z[~out], features[~out], random.generator(seed, "direct", m)) for m, out in enumerate(held_out)
+        options.builder.density(z[~out], features[~out], random.generator(seed, "direct", m))
+        for m, out in enumerate(held_out)
     ]
     trained, info = fit(members, rows, held_out, MaximumLikelihood(), options.fit, random.word(seed, "fit direct"))
     equal = np.full(options.members, 1 / options.members)
@@ -127,7 +135,8 @@ def _learn_likelihood(
     u = seen_as(z)
     rows = Rows(data, u, np.zeros(len(z), np.float32), weight.astype(np.float32), _zeros(z))
     members = [
-        likelihood_density(data[~out], u[~out], random.generator(seed, "likelihood", m)) for m, out in enumerate(held_out)
+        likelihood_density(data[~out], u[~out], random.generator(seed, "likelihood", m))
+        for m, out in enumerate(held_out)
     ]
     trained, _ = fit(members, rows, held_out, MaximumLikelihood(), options.fit, random.word(seed, "fit likelihood"))
     ensemble = likelihood_ensemble(trained, np.full(len(trained), 1 / len(trained)), z.shape[1])
@@ -137,7 +146,9 @@ def _learn_likelihood(
 def _better_coordinates(prior: Prior, z: np.ndarray, data: np.ndarray) -> Coordinates:
     """theta or z: whichever a regression predicts left-out data from better."""
     options = [coordinates(prior, z, in_theta) for in_theta in (False, True)]
-    errors = [(Ridge(option(z).astype(np.float64), products=z.shape[1] <= 12).fit(data)[2] ** 2).mean(0) for option in options]
+    errors = [
+        (Ridge(option(z).astype(np.float64), products=z.shape[1] <= 12).fit(data)[2] ** 2).mean(0) for option in options
+    ]
     scores = [np.log(error + 1e-12).sum() for error in errors]
     return options[int(np.argmin(scores))]
 

@@ -179,7 +179,9 @@ def simulate_for_sbi(
         batch_size=simulation_batch_size,
     )
     if not outcomes.has_data.any():
-        raise SimulationError(f"None of {num_simulations} simulations gave data. The first of them: {outcomes.error[0]}")
+        raise SimulationError(
+            f"None of {num_simulations} simulations gave data. The first of them: {outcomes.error[0]}"
+        )
     return given, prior.kind.give(outcomes.x)
 
 

@@ -219,7 +219,9 @@ class SNPE(Inference):
         options = options or DriverOptions()
         if not self._is_default:
             if not isinstance(self._builder, PosteriorBuilder):
-                raise ArgumentError("run and iterate need a density_estimator by name or from posterior_nn, not a builder of your own.")
+                raise ArgumentError(
+                    "run and iterate need a density_estimator by name or from posterior_nn, not a builder of your own."
+                )
             options = replace(options, sides=replace(options.sides, builder=self._builder))
         return Drive(self._campaign, self.prior, x_o, sizes, stop or Stop(), options, self._bars)
 
@@ -315,13 +317,13 @@ class SNPE(Inference):
         return learned.ensemble
 
     def _adopt(self) -> None:
-        """Where no line of this run was run before, go on from all that the run file has."""
-        if self._campaign.newest:
-            return
-        kept, self._key = self._campaign.adopt_all()
-        self._is_adopted = True
-        if isinstance(kept, DirectPosterior):
-            self._ensemble = kept.ensemble
+        """Go on from what the run file has, where that was not made by lines that this process has run."""
+        self._campaign.adopt()
+        if self._key is None and self._campaign.adopted:
+            kept, self._key = self._campaign.last_learned()
+            self._is_adopted = True
+            if isinstance(kept, DirectPosterior):
+                self._ensemble = kept.ensemble
 
     def _say_loss(self, loss: Loss) -> None:
         if not isinstance(loss, MaximumLikelihood):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from homing.errors import PriorError
 from homing.estimators import Builder
 from homing.posteriors.direct import DirectPosterior
 from homing.posteriors.hybrid import HybridPosterior
@@ -41,7 +42,13 @@ def load(path: str | Path, *, prior: Any = None, density_estimator: Builder | No
         True
     """
     known = None if prior is None else as_prior(prior)
-    return restore(unpack(read_file(Path(path)), known, getattr(density_estimator, "embedding_net", None)))
+    posterior = restore(unpack(read_file(Path(path)), known, getattr(density_estimator, "embedding_net", None)))
+    if known is not None and posterior.prior is not known:
+        raise PriorError(
+            f"{path} holds a posterior learned with another prior, {posterior.prior.describe()}; found "
+            f"{known.describe()}. Leave the prior out: it is in the file."
+        )
+    return posterior
 
 
 def restore(parts: dict[str, Any], show_progress_bars: bool = True) -> Posterior:

@@ -1,8 +1,9 @@
 r"""Two sides of the same simulations, half and half.
 
-A density of theta given x and a likelihood of x given theta, learned from the same rows, err differently, and no rule was found that chooses
-between them as well as not choosing does: \(p(\theta \mid x) \approx \tfrac12\, q(\theta \mid x) + \tfrac12\, L(x \mid \theta)\, p(\theta) / Z(x)\). The likelihood's half is drawn
-by tempering draws of the first half; its constant Z comes from importance sampling, whose effective sample size is also how far the two sides agree.
+A density of theta given x and a likelihood of x given theta, learned from the same rows, err differently, and no rule
+was found that chooses between them as well as not choosing does: \(p(\theta \mid x) \approx \tfrac12\, q(\theta \mid x)
++ \tfrac12\, L(x \mid \theta)\, p(\theta) / Z(x)\). The likelihood's half is drawn by tempering draws of the first half;
+its constant Z comes from importance sampling, whose effective sample size is also how far the two sides agree.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ class Side(NamedTuple):
     Attributes:
         z: Tempered draws, shape (n, d).
         log_evidence: log Z.
-        effective: The importance weights' effective share, when proposed from q(theta | x) alone: one if the sides agree, near
+        effective: The importance weights' effective share, when proposed from q(theta | x) alone: one if the sides
+            agree, near
             zero if they contradict each other.
     """
 
@@ -66,14 +68,14 @@ class HybridPosterior(Posterior):
         """How far the two sides agree at x: the effective share of importance weights from one to the other."""
         return self.side(self.condition_of(x)).effective
 
-    def _draw_z(
-        self, num: int, x: np.ndarray, seed: int, on_chunk: Callable[[int], None] | None = None
-    ) -> np.ndarray:
+    def _draw_z(self, num: int, x: np.ndarray, seed: int, on_chunk: Callable[[int], None] | None = None) -> np.ndarray:
         rng = random.generator(seed, "halves")
         half = int(rng.binomial(num, 0.5))
         direct = self.direct.ensemble.sample(num - half, x, random.word(seed, "direct"), on_chunk)
         bank = self.side(x).z
-        other = rng.permutation(bank)[:half] if half <= len(bank) else self._temper(half, x, random.word(seed, "temper"))
+        other = (
+            rng.permutation(bank)[:half] if half <= len(bank) else self._temper(half, x, random.word(seed, "temper"))
+        )
         if on_chunk is not None:
             on_chunk(half)
         return rng.permutation(np.concatenate([direct, other]))

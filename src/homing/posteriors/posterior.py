@@ -1,8 +1,8 @@
 """What every posterior offers: draws, a density, its maximum, at one x.
 
-The density lives in the space where the prior is a standard normal: q(theta | x) = q(z | x) |dz/dtheta|, z = T(theta). It is
-normalised because q(z | x) is and T is a bijection of the support; nothing is rejected and no leakage factor is estimated. A kind of posterior
-says how z is drawn and how dense it is; everything else is here, once.
+The density lives in the space where the prior is a standard normal: q(theta | x) = q(z | x) |dz/dtheta|, z = T(theta).
+It is normalised because q(z | x) is and T is a bijection of the support; nothing is rejected and no leakage factor is
+estimated. A kind of posterior says how z is drawn and how dense it is; everything else is here, once.
 """
 
 from __future__ import annotations
@@ -63,9 +63,7 @@ class Posterior(ABC):
         self._bars = show_progress_bars
 
     @abstractmethod
-    def _draw_z(
-        self, num: int, x: np.ndarray, seed: int, on_chunk: Callable[[int], None] | None = None
-    ) -> np.ndarray:
+    def _draw_z(self, num: int, x: np.ndarray, seed: int, on_chunk: Callable[[int], None] | None = None) -> np.ndarray:
         """Draws of z at an x of shape x_shape, shape (num, d); `on_chunk` is told how many more are done."""
 
     @abstractmethod

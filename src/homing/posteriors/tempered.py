@@ -1,12 +1,14 @@
 r"""Tempered sequential Monte Carlo: draws of a posterior that is known as a likelihood times the prior.
 
-From draws of a tractable q_0, usually the direct posterior, the particles pass through \(\gamma_t \propto q_0^{1-t}\, (L\, p)^t\), t from 0 to 1, each
-step as large as keeps the effective sample size at `TARGET`; after resampling, every particle moves by some Metropolis steps along the difference of
-two others (differential evolution), which follows the scale and the correlations of what is there and needs densities only: no
-gradients, and no program to compile beside the densities. The work is bounded.
+From draws of a tractable q_0, usually the direct posterior, the particles pass through \(\gamma_t \propto q_0^{1-t}\,
+(L\, p)^t\), t from 0 to 1, each step as large as keeps the effective sample size at `TARGET`; after resampling, every
+particle moves by some Metropolis steps along the difference of two others (differential evolution), which follows the
+scale and the correlations of what is there and needs densities only: no gradients, and no program to compile beside the
+densities. The work is bounded.
 
-Sources: Del Moral, Doucet, Jasra, *Sequential Monte Carlo samplers*, 2006, https://doi.org/10.1111/j.1467-9868.2006.00553.x;
-ter Braak, *A Markov chain Monte Carlo version of the genetic algorithm differential evolution*, 2006, https://doi.org/10.1007/s11222-006-8769-1.
+Sources: Del Moral, Doucet, Jasra, *Sequential Monte Carlo samplers*, 2006,
+    https://doi.org/10.1111/j.1467-9868.2006.00553.x; ter Braak, *A Markov chain Monte Carlo version of the genetic
+    algorithm differential evolution*, 2006, https://doi.org/10.1007/s11222-006-8769-1.
 """
 
 from __future__ import annotations

@@ -3,4 +3,13 @@
 from homing.proposals.proposal import FromDensity, FromPosterior, FromPrior, Proposal, as_proposal
 from homing.proposals.truncated import Region, TruncatedPrior, posterior_region
 
-__all__ = ["FromDensity", "FromPosterior", "FromPrior", "Proposal", "Region", "TruncatedPrior", "as_proposal", "posterior_region"]
+__all__ = [
+    "FromDensity",
+    "FromPosterior",
+    "FromPrior",
+    "Proposal",
+    "Region",
+    "TruncatedPrior",
+    "as_proposal",
+    "posterior_region",
+]

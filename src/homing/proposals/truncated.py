@@ -1,14 +1,15 @@
 r"""The prior, cut to the region that holds all but a share epsilon of the posterior.
 
-\(\{\theta : q(\theta \mid x_o) / p(\theta) > \tau\}\) with \(\tau\) the \(\epsilon\)-quantile of the ratio under the posterior: of all regions with so
-much of the posterior it is the one with the least of the prior (Neyman, Pearson), whatever the parametrisation. Rows drawn from the prior cut to a
-region need no correction inside it: maximum likelihood is right. The density is the
-ensemble's mixture, to which every member contributes its share, so that a theta stays if one member alone gives it enough. (The union of
-the members' own regions was measured too: on Lotka-Volterra it is five times as large, and costs .03 to .07 C2ST.)
+\(\{\theta : q(\theta \mid x_o) / p(\theta) > \tau\}\) with \(\tau\) the \(\epsilon\)-quantile of the ratio under the
+posterior: of all regions with so much of the posterior it is the one with the least of the prior (Neyman, Pearson),
+whatever the parametrisation. Rows drawn from the prior cut to a region need no correction inside it: maximum likelihood
+is right. The density is the ensemble's mixture, to which every member contributes its share, so that a theta stays if
+one member alone gives it enough. (The union of the members' own regions was measured too: on Lotka-Volterra it is five
+times as large, and costs .03 to .07 C2ST.)
 
-Draws are exact by rejection while the prior hits the region often enough; else they are resampled, without replacement, from candidates of a
-heavy-tailed density about the posterior, by their weight under the prior within the region. The work is fixed beforehand, so it never
-hangs, and the effective sample size of the weights is part of what comes back.
+Draws are exact by rejection while the prior hits the region often enough; else they are resampled, without replacement,
+from candidates of a heavy-tailed density about the posterior, by their weight under the prior within the region. The
+work is fixed beforehand, so it never hangs, and the effective sample size of the weights is part of what comes back.
 
 Source: Deistler, Goncalves, Macke, *Truncated proposals for scalable and hassle-free simulation-based inference*, 2022,
 https://arxiv.org/abs/2210.04815.
@@ -34,6 +35,7 @@ _CANDIDATES = 256  # for each draw by resampling
 _MOST_CANDIDATES = 131_072
 _WIDER = 2.0  # the candidates' covariance, as a multiple of the posterior's
 _POSTERIOR_DRAWS = 8192
+
 
 class Drawn(NamedTuple):
     """How draws of a truncated prior were made.
@@ -115,7 +117,7 @@ class TruncatedPrior:
             kept.append(z[self.region.contains(z)])
             tried += _PILOT
             found = sum(map(len, kept))
-            if found >= num or found / tried * _MOST_REJECTED * _PILOT < num and batch > 0:
+            if found >= num or (found / tried * _MOST_REJECTED * _PILOT < num and batch > 0):
                 break
         exact = np.concatenate(kept)
         if len(exact) >= num:

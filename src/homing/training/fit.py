@@ -188,8 +188,7 @@ def _advance(
         value, now = validate(params), s.epoch + 1
         better = value < s.best_loss
         best, best_loss, best_epoch = (
-            jnp.where(better, new, old)
-            for new, old in ((params, s.best), (value, s.best_loss), (now, s.best_epoch))
+            jnp.where(better, new, old) for new, old in ((params, s.best), (value, s.best_loss), (now, s.best_epoch))
         )
         return _State(params, opt_state, best, best_loss, best_epoch, now), history.at[slot].set(value), slot + 1
 
