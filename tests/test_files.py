@@ -127,7 +127,7 @@ def test_both_sides(tmp_path):
 
 def test_a_prior_of_ones_own_is_given_again(tmp_path):
     path = saved(posterior := learned(OwnPrior()), tmp_path)
-    with pytest.raises(PriorError, match=r"The prior, OwnPrior .* code that is not in the file: pass .*; none was given"):
+    with pytest.raises(PriorError, match=r"The prior, OwnPrior .* that is not in the file: pass .*; none was given"):
         homing.load(path)
     with pytest.raises(PriorError, match=r"pass it again, prior=...; found OwnPrior on"):
         homing.load(path, prior=OwnPrior(2.0))
@@ -142,9 +142,9 @@ def test_another_prior_than_the_saved_one_is_refused(tmp_path):
 
 def test_an_embedding_of_ones_own_is_given_again(tmp_path):
     path = saved(posterior := learned(embedding_net=Net(0)), tmp_path)
-    with pytest.raises(ArgumentError, match=r"embedding_net of its own, .*Net, whose code is not in the file: pass the"):
+    with pytest.raises(ArgumentError, match=r"embedding_net of its own, .*Net, whose code is not in the file: pass"):
         homing.load(path)
-    with pytest.raises(ArgumentError, match=r"with arrays of shapes \[\(3, 2\), \(3,\)\]; found .*\[\(4, 2\), \(4,\)\]"):
+    with pytest.raises(ArgumentError, match=r"arrays of shapes \[\(3, 2\), \(3,\)\]; found .*\[\(4, 2\), \(4,\)\]"):
         homing.load(path, density_estimator=posterior_nn(embedding_net=Net(0, 4)))
     check_same(posterior, homing.load(path, density_estimator=posterior_nn("mdn", embedding_net=Net(1))))
 
@@ -152,13 +152,13 @@ def test_an_embedding_of_ones_own_is_given_again(tmp_path):
 def test_files_that_cannot_be_used(tmp_path):
     path = saved(learned(), tmp_path)
     content = path.read_bytes()
-    with pytest.raises(StoreError, match="missing.npz cannot be read: No such file"):
+    with pytest.raises(StoreError, match=r"missing\.npz cannot be read: No such file"):
         homing.load(tmp_path / "missing.npz")
     with pytest.raises(StoreError, match="cannot be written: No such file or directory"):
         learned().save(tmp_path / "missing" / "posterior.npz")
     for wrong in (b"", b"text", content[:-100], to_npz({"a": np.zeros(2)}), content[:3000] + b"!" + content[3001:]):
         path.write_bytes(wrong)
-        with pytest.raises(StoreError, match=r"holds no posterior, or is damaged: .* a run file is opened by homing.open"):
+        with pytest.raises(StoreError, match=r"holds no posterior, or is damaged: .* is opened by homing\.open"):
             homing.load(path)
     arrays = from_npz(content)
     described = json.loads(arrays["homing"].tobytes())
@@ -167,7 +167,7 @@ def test_files_that_cannot_be_used(tmp_path):
         path.write_bytes(to_npz(arrays | {"homing": np.frombuffer(json.dumps(described | changed).encode(), np.uint8)}))
 
     write(format=2)
-    with pytest.raises(StoreError, match="has format 2; this version of homing reads formats up to 1. Upgrade homing"):
+    with pytest.raises(StoreError, match=r"has format 2; this version of homing reads formats up to 1\. Upgrade homing"):
         homing.load(path)
     write(content={"is": "Popen", "items": {}})
     with pytest.raises(StoreError, match="damaged, or was made by a newer homing: KeyError"):
@@ -188,7 +188,7 @@ def pickled():
 def test_what_cannot_be_packed():
     with pytest.raises(NotStorable, match="a/1 is of the class object, which cannot be stored"):
         pack({"a": [1, object()]})
-    with pytest.raises(StoreError, match="has the fields .*, found"):
+    with pytest.raises(StoreError, match=r"has the fields .*, found"):
         unpack(Packed({"is": "Standardize", "items": {"loc": 1.0}}, {}))
     with pytest.raises(StoreError, match="KeyError"):
         unpack(Packed({"is": "scipy", "name": "describe", "args": [], "kwds": {}}, {}))

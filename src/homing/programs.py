@@ -103,12 +103,14 @@ def _compile(program: Program, treedef: Any, leaves: list[Any], dynamic: list[An
         lowered = jax.jit(function, keep_unused=True).lower(dynamic)  # so that all arguments are part of the text
     if directory is None:
         return lowered.compile()
-    path = directory / (name or _hash(lowered.as_text()))
-    loaded = None if name else _load(path, dynamic)
-    if loaded is not None:
-        return loaded
+    text = lowered.as_text()
+    if name is None or "custom_call" in text:  # calls into LAPACK and the like only work once tracing has set them up
+        name = _hash(text)
+        loaded = _load(directory / name, dynamic)
+        if loaded is not None:
+            return loaded
     compiled = lowered.compile()
-    _store(path, compiled)
+    _store(directory / name, compiled)
     return compiled
 
 

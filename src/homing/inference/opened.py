@@ -41,14 +41,13 @@ class OpenedRun(RunView):
         if round is None and results:
             round = max(results)
         if round not in results:
-            raise NotTrainedError(
-                f"{self.path} has no posterior{'' if round is None else f' of round {round}'}; learned were rounds {sorted(results)}."
-            )
+            which = "" if round is None else f" of round {round}"
+            raise NotTrainedError(f"{self.path} has no posterior{which}; learned were rounds {sorted(results)}.")
         result = results[round]
         if result.estimator["posterior"] is None:
             raise NotTrainedError(
-                f"The estimator of round {round} comes from a builder of the user's own, which {self.path} cannot hold. "
-                "Run the lines again that made the run: it is trained again from the simulations there."
+                f"The estimator of round {round} comes from a builder of the user's own, which {self.path} cannot "
+                "hold. Run the lines again that made the run: it is trained again from the simulations there."
             )
         return restore(unpack(Packed(result.estimator["posterior"], result.arrays), self._prior, self._embedding_net))
 
