@@ -2,8 +2,9 @@
 
     python benchmarks/sbibm.py --data FOLDER --budgets 1000 10000
 
-FOLDER has the layout of sbibm's own task files. Nothing is set by task: every run is `SNPE(simulator, prior).run(x_o, budget)`.
-Each run appends one JSON line to --out as it ends, so an interrupted benchmark goes on where it stopped; the table is printed from that file.
+FOLDER has the layout of sbibm's own task files. Nothing is set by task: every run is
+`SNPE(simulator, prior).run(x_o, budget)`. Each run appends one JSON line to --out as it ends, so an interrupted
+benchmark goes on where it stopped; the table is printed from that file.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tasks
-from metric import c2st, c2st_fast
 
+import tasks
 from homing.inference import SNPE
 from homing.utils import BoxUniform
+from metric import c2st, c2st_fast
 
 DRAWS = 10_000
 

@@ -167,7 +167,9 @@ def test_files_that_cannot_be_used(tmp_path):
         path.write_bytes(to_npz(arrays | {"homing": np.frombuffer(json.dumps(described | changed).encode(), np.uint8)}))
 
     write(format=2)
-    with pytest.raises(StoreError, match=r"has format 2; this version of homing reads formats up to 1\. Upgrade homing"):
+    with pytest.raises(
+        StoreError, match=r"has format 2; this version of homing reads formats up to 1\. Upgrade homing"
+    ):
         homing.load(path)
     write(content={"is": "Popen", "items": {}})
     with pytest.raises(StoreError, match="damaged, or was made by a newer homing: KeyError"):

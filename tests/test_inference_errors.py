@@ -242,8 +242,8 @@ def half_bad(theta, rng):
 def test_too_few_valid_simulations():
     inference = start(half_bad)
     message = (
-        r"Too few valid simulations to learn from: 6 of the 12 of round 1, 6 in all; at least 10 in all are needed, and "
-        r"one in the newest round\. They are kept: run more, or see why they fail\."
+        r"Too few valid simulations to learn from: 6 of the 12 of round 1, 6 in all; at least 10 in all are needed, "
+        r"and one in the newest round\. They are kept: run more, or see why they fail\."
     )
     with pytest.warns(UserWarning, match="6 of 12 simulations"), pytest.raises(SimulationError, match=message):
         inference(12)

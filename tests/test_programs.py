@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 
 from homing import programs
+from homing.posteriors.ensemble import _density
 from homing.programs import Program, cache_directory
+from learning import made, x_shape
 
 ONES = np.ones(3, np.float32)
 
@@ -105,6 +107,60 @@ def test_what_a_function_closes_over_is_part_of_it(folder):
 def test_arguments_that_a_function_does_not_use_are_part_of_it(folder):
     for size in (2, 3, 2):
         np.testing.assert_array_equal(Program(lambda a, unused: 2 * a)(ONES, np.ones(size, np.float32)), 2 * ONES)
+
+
+def density_at_zero(name):
+    """A new program of this package's own, called."""
+    ensemble = made(name)
+    x = ensemble.standardize(np.zeros((1, *x_shape(name))))[0]
+    return np.asarray(Program(_density.function)(ensemble.members[0], x, np.zeros((4096, 2), np.float32)))
+
+
+def test_this_packages_own_programs_are_loaded_without_tracing(folder, monkeypatch):
+    value = density_at_zero("maf")
+    monkeypatch.setattr(jax, "jit", None)
+    np.testing.assert_array_equal(density_at_zero("maf"), value)
+
+
+def test_what_is_loaded_was_compiled_under_the_same_settings_of_jax(folder, compiled):
+    density_at_zero("maf")
+    default = jax.config.jax_default_matmul_precision
+    try:
+        jax.config.update("jax_default_matmul_precision", "highest")
+        density_at_zero("maf")
+    finally:
+        jax.config.update("jax_default_matmul_precision", default)
+    assert len(compiled) == 2
+    density_at_zero("maf")
+    assert len(compiled) == 2
+
+
+@pytest.mark.parametrize("name", ["mdn", "maf with an embedding"])
+def test_those_that_call_lapack_or_a_users_code_are_traced(folder, compiled, monkeypatch, name):
+    """A call into LAPACK ends the process where tracing has not set it up; code may change under its name."""
+    value = density_at_zero(name)
+    assert len(compiled) == 1
+    np.testing.assert_array_equal(density_at_zero(name), value)
+    assert len(compiled) == 1
+    monkeypatch.setattr(jax, "jit", None)
+    with pytest.raises(TypeError):
+        density_at_zero(name)
+
+
+def test_a_fresh_process_can_use_what_another_stored(folder):
+    code = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from test_programs import density_at_zero
+print(density_at_zero("maf")[0], density_at_zero("mdn")[0])
+"""
+    outputs = {
+        subprocess.run(
+            [sys.executable, "-c", code, str(Path(__file__).parent)], capture_output=True, text=True, check=True
+        ).stdout
+        for _ in range(2)
+    }
+    assert len(outputs) == 1
 
 
 def cut_short(entry):

@@ -121,11 +121,12 @@ def _hash(text: str) -> str:
 def _name_untraced(program: Program, treedef: Any, leaves: list[Any]) -> str | None:
     """A program's name without tracing it, which costs as much as loading it; None if a user's code takes part.
 
-    What only known packages and this one take part in is told by their versions and this one's sources.
+    What only known packages and this one take part in is told by their versions, this one's sources, and JAX's
+    settings.
     """
     shapes = [(leaf.shape, str(leaf.dtype)) if _is_dynamic(leaf) else _told(leaf) for leaf in leaves]
     told = _told(program.function)
-    text = f"{told} {treedef} {shapes} {_sources()}"
+    text = f"{told} {treedef} {shapes} {_sources()} {jax.config.values}"
     if told is None or None in shapes or " at 0x" in text or not _is_known(treedef):
         return None
     return _hash(text)

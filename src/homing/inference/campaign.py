@@ -251,9 +251,9 @@ class Campaign:
         if valid < asked and known.result is None and not self._warned:
             self._warned = True
             warnings.warn(
-                f"{asked - valid} of {asked} simulations of round {number} gave no finite data ({record.invalid} NaN or "
-                f"infinite, {failed} failed, {timed_out} timed out). They are left out: the posterior is that given that "
-                "a simulation is valid. inference.rounds counts them; this is said once.",
+                f"{asked - valid} of {asked} simulations of round {number} gave no finite data ({record.invalid} NaN "
+                f"or infinite, {failed} failed, {timed_out} timed out). They are left out: the posterior is that given "
+                "that a simulation is valid. inference.rounds counts them; this is said once.",
                 stacklevel=5,
             )
         return record
@@ -354,9 +354,9 @@ class Campaign:
         valid, newest = sum(record.valid for record in self.records.values()), self.records[self.newest]
         if valid < LEAST_ROWS or newest.valid == 0:
             raise SimulationError(
-                f"Too few valid simulations to learn from: {newest.valid} of the {newest.asked} of round {newest.round}, "
-                f"{valid} in all; at least {LEAST_ROWS} in all are needed, and one in the newest round. They are kept: run "
-                "more, or see why they fail."
+                f"Too few valid simulations to learn from: {newest.valid} of the {newest.asked} of round "
+                f"{newest.round}, {valid} in all; at least {LEAST_ROWS} in all are needed, and one in the newest round. "
+                "They are kept: run more, or see why they fail."
             )
 
     def _roles_of(self, number: int, ok: np.ndarray, fraction: float) -> np.ndarray:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -61,7 +61,7 @@ class DriverOptions:
 
     epsilon: float = 1e-3
     defensive: float = 0.03
-    sides: SideOptions = SideOptions()
+    sides: SideOptions = field(default_factory=SideOptions)
 
 
 def plan_rounds(num_simulations: int, dim: int, num_rounds: int | None = None) -> list[int]:
@@ -216,8 +216,8 @@ class Drive:
         if near.any():
             warnings.warn(
                 f"{int(near.sum())} of the {len(free)} simulations that round {number} drew from the whole prior lie "
-                "outside the region it was cut to, with data that tell the same as x_o does: the region may be too small. "
-                "A smaller epsilon widens it.",
+                "outside the region it was cut to, with data that tell the same as x_o does: the region may be too "
+                "small. A smaller epsilon widens it.",
                 stacklevel=5,
             )
 
@@ -271,4 +271,4 @@ def check_driver(num_simulations: Any, num_rounds: Any, dim: int) -> list[int]:
         not isinstance(num_rounds, (int, np.integer)) or not 1 <= num_rounds <= num_simulations
     ):
         raise ArgumentError(f"num_rounds must be a whole number between 1 and num_simulations, found {num_rounds!r}.")
-    return plan_rounds(num_simulations, dim, num_rounds)
+    return plan_rounds(num_simulations, dim, None if num_rounds is None else int(num_rounds))

@@ -8,7 +8,7 @@ scale. Each member holds out another part of the rows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -42,10 +42,10 @@ class SideOptions:
         fit: Training options.
     """
 
-    builder: PosteriorBuilder = PosteriorBuilder("nsf", num_transforms=3, num_bins=8)
+    builder: PosteriorBuilder = field(default_factory=lambda: PosteriorBuilder("nsf", num_transforms=3, num_bins=8))
     members: int = 4
     likelihood: bool = True
-    fit: FitOptions = FitOptions(stop_after_steps=500)
+    fit: FitOptions = field(default_factory=lambda: FitOptions(stop_after_steps=500))
 
 
 @dataclass(frozen=True, eq=False)

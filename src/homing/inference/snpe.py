@@ -51,8 +51,8 @@ class SNPE(Inference):
             appended.
         prior: A `BoxUniform`; a torch, numpyro or frozen scipy.stats distribution; a list of independent ones; or an
             object with `sample` and `log_prob`.
-        density_estimator: `"maf"`, `"nsf"`, `"mdn"`, or a builder as `posterior_nn` returns. None: a MAF for rounds driven by
-            hand, and what `DriverOptions` says for `run`.
+        density_estimator: `"maf"`, `"nsf"`, `"mdn"`, or a builder as `posterior_nn` returns. None: a MAF for rounds
+            driven by hand, and what `DriverOptions` says for `run`.
         num_workers: Processes that simulate; the numbers do not depend on it.
         seed: Makes the run repeatable. None takes one from the global generator of the prior's library.
         show_progress_bars: Whether to show bars and say what is going on.
@@ -183,7 +183,7 @@ class SNPE(Inference):
         Example:
             >>> import numpy as np
             >>> from homing.utils import BoxUniform
-            >>> inference = SNPE(lambda theta: np.sin(theta), BoxUniform([-1.0], [1.0]), seed=0, show_progress_bars=False)
+            >>> inference = SNPE(np.sin, BoxUniform([-1.0], [1.0]), batched=True, seed=0, show_progress_bars=False)
             >>> posterior = inference.run([0.5], num_simulations=60)
             >>> posterior.sample((5,)).shape
             (5, 1)

@@ -29,7 +29,9 @@ class DirectPosterior(Posterior):
         super().__init__(prior, ensemble.x_shape, **options)
         self.ensemble = ensemble
 
-    def _draw_z(self, num: int, x: np.ndarray, seed: int, on_chunk: Callable[[int], None] | None = None) -> np.ndarray:
+    def _draw_z(
+        self, num: int, x: np.ndarray, seed: int, on_chunk: Callable[[int], object] | None = None
+    ) -> np.ndarray:
         return self.ensemble.sample(num, x, seed, on_chunk)
 
     def _log_prob_z(self, z: np.ndarray, x: np.ndarray) -> np.ndarray:

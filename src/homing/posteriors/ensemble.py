@@ -145,10 +145,10 @@ class Ensemble:
         return self._mixed(values)
 
     def _mixed(self, values: Sequence[np.ndarray]) -> np.ndarray:
-        return logsumexp(np.stack(values).astype(np.float64), axis=0, b=self.weights[:, None])
+        return np.asarray(logsumexp(np.stack(values).astype(np.float64), axis=0, b=self.weights[:, None]))
 
     def predict(self, x: np.ndarray) -> np.ndarray:
-        """The first member's linear prediction of z from rows of data, shape (n, *x_shape), in units of its residual."""
+        """The first member's linear prediction of z from data, shape (n, *x_shape), in units of its residual."""
         model = unwrap(self.members[0])
         slope, whiten = np.asarray(model.slope), np.asarray(model.whiten)
         flat = self.standardize(x).reshape(len(x), -1)[:, : slope.shape[1]]

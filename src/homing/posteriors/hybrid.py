@@ -68,7 +68,9 @@ class HybridPosterior(Posterior):
         """How far the two sides agree at x: the effective share of importance weights from one to the other."""
         return self.side(self.condition_of(x)).effective
 
-    def _draw_z(self, num: int, x: np.ndarray, seed: int, on_chunk: Callable[[int], None] | None = None) -> np.ndarray:
+    def _draw_z(
+        self, num: int, x: np.ndarray, seed: int, on_chunk: Callable[[int], object] | None = None
+    ) -> np.ndarray:
         rng = random.generator(seed, "halves")
         half = int(rng.binomial(num, 0.5))
         direct = self.direct.ensemble.sample(num - half, x, random.word(seed, "direct"), on_chunk)

@@ -63,7 +63,9 @@ class Posterior(ABC):
         self._bars = show_progress_bars
 
     @abstractmethod
-    def _draw_z(self, num: int, x: np.ndarray, seed: int, on_chunk: Callable[[int], None] | None = None) -> np.ndarray:
+    def _draw_z(
+        self, num: int, x: np.ndarray, seed: int, on_chunk: Callable[[int], object] | None = None
+    ) -> np.ndarray:
         """Draws of z at an x of shape x_shape, shape (num, d); `on_chunk` is told how many more are done."""
 
     @abstractmethod

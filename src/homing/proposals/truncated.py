@@ -139,7 +139,7 @@ class TruncatedPrior:
         )
         if not np.isfinite(log_weights).any():
             return draws[rng.permutation(len(draws))[:num]], 0.0, 0.0
-        total = logsumexp(log_weights)
+        total = float(logsumexp(log_weights))
         weights = np.exp(log_weights - total)
         effective = 1 / float((weights**2).sum())
         replace = int((weights > 0).sum()) < num

@@ -301,7 +301,7 @@ def _fit_member(
         num_batches=np.int32(num_batches),
         num_chunks=np.int32(-(-int(split.num_validation) // batch)),
     )
-    state, shuffle = _first_state(model, settings), np.random.default_rng([1, seed])
+    state, shuffle = _first_state(model, settings), np.random.default_rng([1, int(seed)])
     most = int(np.clip(_STRETCH_ENTRIES // len(rows.z), 1, _MAX_STRETCH))
     history, stretch, done, converged = [], 1, 0, False
     while not converged and done < options.max_num_epochs:
