@@ -1,8 +1,9 @@
 """From the data as the simulator gives them to what a network should see.
 
-Each column of vector data is first put on the scale on which it is simple (`homing.estimators.columns`). Each entry of
-x is centred by its median and divided by its interquartile range (as a standard deviation), which an outlier cannot move, and what lies beyond five of these is drawn in logarithmically: a one-to-one map, so no information
-is lost, after which a heavy tail no longer decides the scale of everything else. The maps are NumPy in float64: data
+Each column of vector data is first put on the scale on which it is simple (`homing.estimators.columns`). Each entry
+of x is centred by its median and divided by its interquartile range (as a standard deviation), which an outlier
+cannot move, and what lies beyond five of these is drawn in logarithmically: a one-to-one map, so no information is
+lost, after which a heavy tail no longer decides the scale of everything else. The maps are NumPy in float64: data
 whose relevant digits lie far behind the leading ones survive the step to the network's float32.
 """
 

@@ -355,8 +355,8 @@ class Campaign:
         if valid < LEAST_ROWS or newest.valid == 0:
             raise SimulationError(
                 f"Too few valid simulations to learn from: {newest.valid} of the {newest.asked} of round "
-                f"{newest.round}, {valid} in all; at least {LEAST_ROWS} in all are needed, and one in the newest round. "
-                "They are kept: run more, or see why they fail."
+                f"{newest.round}, {valid} in all; at least {LEAST_ROWS} in all are needed, and one in the newest "
+                "round. They are kept: run more, or see why they fail."
             )
 
     def _roles_of(self, number: int, ok: np.ndarray, fraction: float) -> np.ndarray:

@@ -16,7 +16,6 @@ import jax
 import numpy as np
 from jax import Array
 from paramax import unwrap
-from scipy.special import logsumexp
 
 from homing import random
 from homing.estimators import ConditionalDensity, Gaussians
@@ -145,7 +144,9 @@ class Ensemble:
         return self._mixed(values)
 
     def _mixed(self, values: Sequence[np.ndarray]) -> np.ndarray:
-        return np.asarray(logsumexp(np.stack(values).astype(np.float64), axis=0, b=self.weights[:, None]))
+        with np.errstate(divide="ignore"):  # a member of no weight
+            log_weights = np.log(self.weights)[:, None]
+        return np.logaddexp.reduce(np.stack(values).astype(np.float64) + log_weights, axis=0)
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """The first member's linear prediction of z from data, shape (n, *x_shape), in units of its residual."""

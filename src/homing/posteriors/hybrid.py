@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.special import logsumexp
 
 from homing import random
 from homing.posteriors.direct import DirectPosterior
@@ -84,7 +83,7 @@ class HybridPosterior(Posterior):
 
     def _log_prob_z(self, z: np.ndarray, x: np.ndarray) -> np.ndarray:
         sides = [self.direct.ensemble.log_prob(z, x), self._log_joint(z, x) - self.side(x).log_evidence]
-        return logsumexp(sides, axis=0) - np.log(2)
+        return np.logaddexp(*sides) - np.log(2)
 
     def _log_joint(self, z: np.ndarray, x: np.ndarray) -> np.ndarray:
         return self.likelihood.log_likelihood(z, x) + self.prior.log_prob_normal(z)
@@ -105,9 +104,9 @@ class HybridPosterior(Posterior):
         z = np.concatenate([own, heavy])
         log_q = self.direct.ensemble.log_prob(z, x)
         log_joint = self._log_joint(z, x)
-        mixture = logsumexp([log_q, student_log_density(z - mean, scale)], axis=0) - np.log(2)
+        mixture = np.logaddexp(log_q, student_log_density(z - mean, scale)) - np.log(2)
         own_weights = (log_joint - log_q)[: len(own)]
-        return float(logsumexp(log_joint - mixture) - np.log(len(z))), effective_share(own_weights)
+        return float(np.logaddexp.reduce(log_joint - mixture) - np.log(len(z))), effective_share(own_weights)
 
     @property
     def _learned(self) -> dict[str, Any]:

@@ -17,7 +17,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import logsumexp
 
 TARGET = 0.6  # effective share of the particles after a step
 _MAX_STEPS = 40
@@ -58,7 +57,7 @@ def temper(start: np.ndarray, log_start: LogDensity, log_target: LogDensity, rng
     while t < 1 and steps < _MAX_STEPS:
         step = _step(values[1] - values[0], 1 - t) if steps < _MAX_STEPS - 1 else 1 - t
         log_weights = step * (values[1] - values[0])
-        weights = np.exp(log_weights - float(logsumexp(log_weights)))
+        weights = np.exp(log_weights - np.logaddexp.reduce(log_weights))
         chosen = np.searchsorted(np.cumsum(weights), (rng.random() + np.arange(num)) / num).clip(0, num - 1)
         z, values, t, steps = z[chosen], values[:, chosen], t + step, steps + 1
         for _ in range(_MOVES if t < 1 else 2 * _MOVES):
@@ -68,7 +67,8 @@ def temper(start: np.ndarray, log_start: LogDensity, log_target: LogDensity, rng
 
 def effective_share(log_weights: np.ndarray) -> float:
     """The effective sample size of importance weights, as a share of their number."""
-    return float(np.exp(2 * float(logsumexp(log_weights)) - float(logsumexp(2 * log_weights))) / len(log_weights))
+    total, squares = np.logaddexp.reduce(log_weights), np.logaddexp.reduce(2 * log_weights)
+    return float(np.exp(2 * total - squares) / len(log_weights))
 
 
 def _step(log_ratio: np.ndarray, most: float) -> float:

@@ -22,7 +22,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import logsumexp
 
 from homing.posteriors import DirectPosterior
 from homing.posteriors.student import student_draws, student_log_density
@@ -139,7 +138,7 @@ class TruncatedPrior:
         )
         if not np.isfinite(log_weights).any():
             return draws[rng.permutation(len(draws))[:num]], 0.0, 0.0
-        total = float(logsumexp(log_weights))
+        total = float(np.logaddexp.reduce(log_weights))
         weights = np.exp(log_weights - total)
         effective = 1 / float((weights**2).sum())
         replace = int((weights > 0).sum()) < num
