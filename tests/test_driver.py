@@ -1,0 +1,191 @@
+"""The driver and what it is made of: regressions, column maps, tempering, truncated priors, the loop."""
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from homing.errors import ArgumentError, ObservationError
+from homing.estimators.columns import ColumnMap, choose_columns
+from homing.estimators.ridge import Ridge, quadratic
+from homing.inference import SNPE, DriverOptions, Stop
+from homing.inference.driver import plan_rounds
+from homing.inference.sides import SideOptions
+from homing.posteriors.tempered import effective_share, temper
+from homing.priors import BoxUniform, as_prior
+from homing.proposals import Region, TruncatedPrior
+from homing.training import FitOptions
+
+QUICK = DriverOptions(sides=SideOptions(members=2, fit=FitOptions(max_num_epochs=60, stop_after_steps=200)))
+
+
+def test_left_out_residuals_are_those_of_fits_without_the_row():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(12, 2)), rng.normal(size=(12, 1))
+    penalty = 0.1 * len(x)
+    (decomposition,) = Ridge(x)._decompositions
+    _, left_out = decomposition.fit(y, penalty)
+    features, intercept = x - x.mean(0), np.ones((12, 1))
+    design = np.concatenate([intercept, features], axis=1)
+    for i in range(12):  # the intercept and the centring are those of all rows, as in the closed form
+        rest = np.arange(12) != i
+        gram = design[rest].T @ design[rest] + penalty * np.diag([0.0, 1.0, 1.0])
+        beta = np.linalg.solve(gram, design[rest].T @ y[rest])
+        assert left_out[i] == pytest.approx(y[i] - design[i] @ beta, rel=1e-6)
+
+
+def test_products_are_used_where_they_explain_and_left_out_where_they_do_not():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 4))
+    noise = 0.1 * rng.normal(size=(300, 2))
+    targets = np.stack([x[:, 0] * x[:, 1], x[:, 2]], axis=1) + noise
+    slope, offset, left_out = Ridge(x, products=True).fit(targets)
+    np.testing.assert_allclose(left_out.std(0), 0.1, rtol=0.15)
+    np.testing.assert_allclose(quadratic(x) @ slope.T + offset, targets, atol=0.6)
+
+
+@pytest.mark.parametrize(
+    ("noise", "scale"),
+    [
+        (lambda mean, rng: mean + rng.normal(size=mean.shape), "identity"),
+        (lambda mean, rng: np.exp(mean + 0.1 * rng.normal(size=mean.shape)), "log"),
+        (lambda mean, rng: rng.poisson(np.exp(1 + 0.5 * mean) * 3).astype(float), "sqrt"),
+        (lambda mean, rng: mean + 0.3 * rng.standard_cauchy(mean.shape), "asinh"),
+    ],
+)
+def test_a_column_gets_the_scale_on_which_its_noise_is_simple(noise, scale):
+    rng = np.random.default_rng(1)
+    z = rng.normal(size=(600, 1))
+    assert choose_columns(noise(z, rng), z)[0].scale == scale
+
+
+@pytest.mark.parametrize(
+    "column", [ColumnMap(), ColumnMap("log", unit=1e-3), ColumnMap("sqrt", 0.375), ColumnMap("asinh", 1.0, 2.0)]
+)
+def test_a_column_maps_derivative_is_its_own(column):
+    x, step = np.array([0.5, 1.0, 7.0]), 1e-6
+    numerical = (column(x + step) - column(x - step)) / (2 * step)
+    np.testing.assert_allclose(np.exp(column.log_derivative(x)), numerical, rtol=1e-6)
+
+
+def test_tempering_carries_draws_over_to_the_target():
+    rng = np.random.default_rng(0)
+    num = 4000
+    start = 3 * rng.normal(size=(num, 2))
+    target = np.array([2.0, -1.0])
+
+    def log_target(z):
+        return norm.logpdf(z, target, [0.3, 0.1]).sum(1)
+
+    z, steps, acceptance = temper(start, lambda z: norm.logpdf(z, 0, 3).sum(1), log_target, rng)
+    error = 5 / np.sqrt(num) * 2  # neighbours share ancestors: half of the draws count
+    np.testing.assert_allclose((z.mean(0) - target) / [0.3, 0.1], 0, atol=error)
+    np.testing.assert_allclose(z.std(0) / [0.3, 0.1], 1, atol=error)
+    assert steps > 1
+    assert acceptance > 0.1
+
+
+def test_the_effective_share_of_equal_weights_is_one():
+    assert effective_share(np.full(10, -3.0)) == pytest.approx(1)
+    assert effective_share(np.array([0.0, -np.inf, -np.inf, -np.inf])) == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize(("radius", "exact"), [(1.0, True), (0.002, False)])
+def test_a_truncated_prior_draws_the_prior_within_its_region(radius, exact):
+    """By rejection and by resampling: uniform over a disc, and told how large its share of the prior is."""
+    prior = as_prior(BoxUniform([-2.0, -2.0], [2.0, 2.0]))
+    rng = np.random.default_rng(0)
+    angle, distance = rng.uniform(0, 2 * np.pi, 3000), radius * np.sqrt(rng.random(3000))
+    inside = prior.to_normal(np.stack([distance * np.cos(angle), distance * np.sin(angle)], axis=1))
+    region = Region(lambda z: -np.linalg.norm(prior.from_normal(z), axis=1), -radius, inside)
+    theta, drawn = TruncatedPrior(prior, region).draw_with_info(500, seed=1)
+    size = np.linalg.norm(theta, axis=1) / radius
+    assert size.max() <= 1
+    assert (drawn.effective is None) == exact
+    assert drawn.volume == pytest.approx(np.pi * radius**2 / 16, rel=0.1)
+    assert (size**2).mean() == pytest.approx(0.5, abs=5 * np.sqrt(1 / 12 / 500))
+    again, _ = TruncatedPrior(prior, region).draw_with_info(500, seed=1)
+    np.testing.assert_array_equal(theta, again)
+
+
+def test_a_defensive_share_comes_from_the_whole_prior():
+    prior = as_prior(BoxUniform([0.0], [1.0]))
+    region = Region(lambda z: -np.abs(z[:, 0]), -0.01, np.zeros((10, 1)))
+    theta = TruncatedPrior(prior, region, defensive=0.2).draw(2000, seed=0)
+    outside = (~region.contains(prior.to_normal(theta))).mean()
+    assert outside == pytest.approx(0.2, abs=5 * np.sqrt(0.16 / 2000))
+
+
+@pytest.mark.parametrize(("budget", "dim"), [(10, 1), (50, 3), (500, 10), (1000, 2), (2000, 5), (10_000, 10)])
+def test_planned_rounds_spend_the_budget(budget, dim):
+    sizes = plan_rounds(budget, dim)
+    assert sum(sizes) == budget
+    assert len(sizes) == 1 or min(sizes) >= min(150, 30 * dim)
+    assert plan_rounds(budget, dim, 2) == [round(0.6 * budget), budget - round(0.6 * budget)]
+
+
+@pytest.fixture(scope="module")
+def finished():
+    """A run whose posterior is known, its inference object, and how many rows the simulator was given."""
+    calls = []
+
+    def simulator(theta, rng):
+        calls.append(len(theta))
+        return theta + 0.1 * rng.normal(size=theta.shape)
+
+    prior = BoxUniform([-1.0, -1.0], [1.0, 1.0])
+    inference = SNPE(simulator, prior, seed=3, batched=True, show_progress_bars=False)
+    records = []
+    posterior = inference.run([0.3, -0.2], 450, on_round=records.append, options=QUICK)
+    return posterior, inference, calls, records
+
+
+def test_run_finds_the_posterior_within_its_budget(finished):
+    posterior, inference, calls, records = finished
+    assert sum(calls) == 450 == sum(record.asked for record in records)
+    samples = posterior.sample((4000,))
+    np.testing.assert_allclose(samples.mean(0), [0.3, -0.2], atol=0.05)
+    np.testing.assert_allclose(samples.std(0), 0.1, atol=0.04)
+    assert (np.abs(samples) <= 1).all()
+    assert "multi-round" in str(posterior)
+    assert [record.proposal for record in records] == ["prior", "truncated"]
+    assert 0 < records[1].volume < 0.6
+    assert 0 < records[1].agreement <= 1
+    assert "of prior" in str(inference.rounds)
+    assert "agreement" in str(inference.rounds)
+
+
+def test_a_hybrid_posteriors_density_is_normalised_and_that_of_its_draws(finished):
+    posterior, *_ = finished
+    axis = np.linspace(-0.999, 0.999, 160)
+    grid = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
+    density = np.exp(posterior.log_prob(grid)) * (axis[1] - axis[0]) ** 2
+    assert density.sum() == pytest.approx(1, abs=0.03)
+    np.testing.assert_allclose(density @ grid, posterior.sample((4000,)).mean(0), atol=0.02)
+    assert posterior.log_prob([[1.5, 0.0]])[0] == -np.inf
+
+
+def test_iterate_gives_the_loop_and_stops_when_told():
+    def simulator(theta, rng):
+        return theta + 0.1 * rng.normal(size=theta.shape)
+
+    inference = SNPE(simulator, BoxUniform([-1.0, -1.0], [1.0, 1.0]), seed=3, batched=True, show_progress_bars=False)
+    steps = list(inference.iterate([0.3, -0.2], 450, num_rounds=2, stop=Stop(seconds=0.0), options=QUICK))
+    assert len(steps) == 1
+    record, posterior = steps[0]
+    assert record.asked == 270
+    assert posterior.sample((3,)).shape == (3, 2)
+
+
+def test_what_run_refuses():
+    inference = SNPE(lambda theta: theta, BoxUniform([0.0], [1.0]), show_progress_bars=False)
+    with pytest.raises(ArgumentError, match="num_rounds must be a whole number between 1 and num_simulations, found 0"):
+        inference.run([0.5], 100, num_rounds=0)
+    with pytest.raises(ArgumentError, match="num_simulations must be a positive whole number, found -1"):
+        inference.run([0.5], -1)
+    with pytest.raises(ObservationError, match="x contains 1 NaN"):
+        inference.run([np.nan], 100)
+    own = SNPE(
+        lambda theta: theta, BoxUniform([0.0], [1.0]), density_estimator=lambda *a: None, show_progress_bars=False
+    )
+    with pytest.raises(ArgumentError, match="run and iterate need a density_estimator by name"):
+        own.run([0.5], 100)
