@@ -112,10 +112,11 @@ def mixture_network(
         depth: Number of hidden layers.
 
     Example:
+        >>> import paramax
         >>> rng = np.random.default_rng(0)
         >>> no_floor = np.zeros((2, 2))
         >>> net = mixture_network(rng, dim=2, dim_context=3, hidden_features=8, num_components=4, floor=no_floor)
-        >>> net.components(jnp.zeros(3)).precisions.shape
+        >>> paramax.unwrap(net).components(jnp.zeros(3)).precisions.shape
         (4, 2, 2)
     """
     sizes = [dim_context, *[hidden_features] * depth, num_components * (1 + dim + dim + dim * (dim - 1) // 2)]
