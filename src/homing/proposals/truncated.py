@@ -4,8 +4,8 @@ r"""The prior, cut to the region that holds all but a share epsilon of the poste
 posterior: of all regions with so much of the posterior it is the one with the least of the prior (Neyman, Pearson),
 whatever the parametrisation. Rows drawn from the prior cut to a region need no correction inside it: maximum likelihood
 is right. The density is the ensemble's mixture, to which every member contributes its share, so that a theta stays if
-one member alone gives it enough. (The union of the members' own regions was measured too: on Lotka-Volterra it is five
-times as large, and costs .03 to .07 C2ST.)
+one member alone gives it enough. (The union of
+the members' own regions was measured too, on Lotka-Volterra, two seeds: twice as large, and .04 and .07 worse in C2ST.)
 
 Draws are exact by rejection while the prior hits the region often enough; else they are resampled, without replacement,
 from candidates of a heavy-tailed density about the posterior, by their weight under the prior within the region. The
