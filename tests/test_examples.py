@@ -26,9 +26,10 @@ def table(text):
 def test_the_example_runs_without_torch_and_prints_what_the_readme_shows(tmp_path):
     from matplotlib.image import imread
 
-    command = [sys.executable, "-W", "error::UserWarning", "-c", RUN, str(ROOT / "examples" / "multiround.py")]
+    command = [sys.executable, "-c", RUN, str(ROOT / "examples" / "multiround.py")]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, encoding="utf-8", check=False)
     assert done.returncode == 0, done.stderr
+    assert " UserWarning: " not in done.stderr
     shown = next(block for block in blocks("") if "Posterior" in block)
     for text in (
         "Running 500 simulations.: 100%",
