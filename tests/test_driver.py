@@ -7,7 +7,7 @@ from scipy.stats import norm
 from homing.errors import ArgumentError, ObservationError
 from homing.estimators.columns import ColumnMap, choose_columns
 from homing.estimators.ridge import Ridge, quadratic
-from homing.inference import SNPE, DriverOptions, Stop
+from homing.inference import SNPE, Stop
 from homing.inference.driver import plan_rounds
 from homing.inference.sides import SideOptions
 from homing.posteriors.tempered import effective_share, temper
@@ -15,7 +15,7 @@ from homing.priors import BoxUniform, as_prior
 from homing.proposals import Region, TruncatedPrior
 from homing.training import FitOptions
 
-QUICK = DriverOptions(sides=SideOptions(members=2, fit=FitOptions(max_num_epochs=60, stop_after_steps=200)))
+QUICK = SideOptions(members=2, fit=FitOptions(max_num_epochs=60, stop_after_steps=200))
 
 
 def test_left_out_residuals_are_those_of_fits_without_the_row():

@@ -12,7 +12,6 @@ import torch
 import homing
 from homing.errors import ArgumentError, PriorError
 from homing.estimators import posterior_nn
-from homing.inference import DriverOptions
 from homing.inference.sides import SideOptions
 from homing.posteriors import HybridPosterior
 from homing.posteriors.serialize import NotStorable, Packed, pack, unpack
@@ -119,7 +118,7 @@ def test_both_sides(tmp_path):
     inference = homing.SNPE(
         lambda theta: np.exp(theta), homing.BoxUniform([-3.0, -3.0], [3.0, 3.0]), seed=1, show_progress_bars=False
     )
-    posterior = inference.run(X_O, 60, 1, options=DriverOptions(sides=sides))
+    posterior = inference.run(X_O, 60, 1, options=sides)
     assert isinstance(posterior, HybridPosterior)
     check_same(posterior, again := homing.load(saved(posterior, tmp_path)))
     assert again.agreement() == posterior.agreement()

@@ -16,7 +16,7 @@ import scipy.stats
 import homing
 from homing.errors import ArgumentError, NotTrainedError, ShapeError, SimulationError
 from homing.estimators import posterior_nn
-from homing.inference import DriverOptions
+from homing.inference import Truncated
 from homing.inference.sides import SideOptions
 from homing.simulation import StoreError
 from homing.training import FitOptions
@@ -28,7 +28,7 @@ CHILD = """
 import json, sys, time
 import numpy as np
 from homing.estimators import PosteriorBuilder, posterior_nn
-from homing.inference import SNPE, DriverOptions
+from homing.inference import SNPE
 from homing.inference.sides import SideOptions
 from homing.priors import BoxUniform
 from homing.simulation.store import Store
@@ -61,7 +61,7 @@ if how == "by hand":
         proposal = posterior.set_default_x([0.5, -0.5])
 else:
     sides = SideOptions(builder=tiny, members=2, fit=FitOptions(stop_after_steps=20, max_num_epochs=3))
-    posterior = inference.run([0.5, -0.5], 360, 3, options=DriverOptions(sides=sides))
+    posterior = inference.run([0.5, -0.5], 360, 3, options=sides)
 inference.close()
 theta = posterior.sample((200,))
 np.savez(draws, theta=theta, log_prob=posterior.log_prob(theta))
@@ -168,9 +168,8 @@ def by_hand(inference, rounds=2, x_o=X_O, num_simulations=60, **training):
     return posterior
 
 
-def driven(builder=TINY, **options):
-    sides = SideOptions(builder=builder, members=2, fit=FitOptions(stop_after_steps=10, max_num_epochs=2))
-    return DriverOptions(sides=sides, **options)
+def driven(builder=TINY):
+    return SideOptions(builder=builder, members=2, fit=FitOptions(stop_after_steps=10, max_num_epochs=2))
 
 
 def draws(posterior):
@@ -306,14 +305,19 @@ def test_another_x_o_is_refused(tmp_path):
     (inference := snpe(tmp_path / "run")).run(X_O, 60, 1, options=driven())
     inference.close()
     cases = [
-        (([0.0, 0.0], 60, 1, driven()), r"run from round 1.x_o: it has \[0.5, -0.5\], this run \[0.0, 0.0\]"),
-        ((X_O, 80, 1, driven()), r"run from round 1.sizes: it has \[60\], this run \[80\]"),
-        ((X_O, 60, 1, driven(epsilon=0.01)), "run from round 1.options.epsilon: it has 0.001, this run 0.01"),
+        (([0.0, 0.0], 60, 1), {}, r"run from round 1.x_o: it has \[0.5, -0.5\], this run \[0.0, 0.0\]"),
+        ((X_O, 80, 1), {}, r"run from round 1.sizes: it has \[60\], this run \[80\]"),
+        (
+            (X_O, 60, 1),
+            {"proposal": Truncated(epsilon=0.01)},
+            "run from round 1.method.epsilon: it has 0.001, this run 0.01",
+        ),
+        ((X_O, 60, 1), {"proposal": "mixture"}, "run from round 1.proposal: it has truncated, this run mixture"),
     ]
-    for (x_o, size, rounds, options), message in cases:
+    for arguments, options, message in cases:
         inference = snpe(tmp_path / "run")
         with pytest.raises(StoreError, match=message):
-            inference.run(x_o, size, rounds, options=options)
+            inference.run(*arguments, options=driven(), **options)
         inference.close()
 
 

@@ -1,10 +1,12 @@
 """Inference methods: what a user drives."""
 
-from homing.inference.driver import DriverOptions, Stop
+from homing.inference.driver import Stop
 from homing.inference.infer import infer
+from homing.inference.methods import FromLast, Method, Mixture, Truncated
 from homing.inference.opened import OpenedRun, open
 from homing.inference.options import TrainOptions
 from homing.inference.rounds import RoundRecord, Rounds
+from homing.inference.sides import SideOptions
 from homing.inference.simulating import prepare_for_sbi, simulate_for_sbi
 from homing.inference.snpe import SNPE
 
@@ -15,12 +17,16 @@ __all__ = [
     "NPE",
     "SNPE",
     "SNPE_C",
-    "DriverOptions",
+    "FromLast",
+    "Method",
+    "Mixture",
     "OpenedRun",
     "RoundRecord",
     "Rounds",
+    "SideOptions",
     "Stop",
     "TrainOptions",
+    "Truncated",
     "infer",
     "open",
     "prepare_for_sbi",

@@ -1,15 +1,13 @@
 r"""The loop itself: from an observation and a budget to a posterior, with nothing else to decide.
 
     for r = 1, 2, ...:
-        theta ~ p(theta) cut to S_r        S_1 = everything
+        theta ~ the proposal              the prior, in round 1
         x ~ simulator(theta)
-        learn q_r(theta | x) and L_r(x | theta) from all rounds' rows inside S_r
-        S_{r+1} = the smallest part of the prior that holds all but epsilon of q_r(theta | x_o)
+        learn q_r(theta | x) and L_r(x | theta) from all rounds' rows, as the method weighs them
+        the proposal = what the method makes of q_r(theta | x_o)
     return half q_r(theta | x_o), half L_r(x_o | theta) p(theta) / Z
 
-Source: Deistler, Goncalves, Macke, *Truncated proposals for scalable and hassle-free simulation-based inference*, 2022,
-https://arxiv.org/abs/2210.04815. What is ours: the region in terms of the ratio to the prior, the likelihood's side and
-the equal mixture.
+What is proposed, and how that is made good, is the method's (`homing.inference.methods`).
 """
 
 from __future__ import annotations
@@ -17,7 +15,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,12 +23,14 @@ import numpy as np
 from homing import random
 from homing.errors import ArgumentError, SimulationError
 from homing.inference.campaign import LEAST_ROWS, Campaign
+from homing.inference.methods import Method
 from homing.inference.options import as_settings
 from homing.inference.rounds import RoundRecord
 from homing.inference.sides import SideOptions, Sides, learn_sides, sides_of
 from homing.posteriors import DirectPosterior, HybridPosterior, Posterior, check_observation
 from homing.priors import Prior
-from homing.proposals import FromPrior, Proposal, TruncatedPrior, posterior_region
+from homing.proposals import FromPrior, Proposal
+from homing.training import MaximumLikelihood
 
 _WORSE = 0.1  # nats by which a round must fall behind its predecessor, beyond two standard errors, to be rolled back
 _PREDECESSOR_MEMBERS = 2
@@ -47,21 +47,6 @@ class Stop:
 
     gain: float | None = None
     seconds: float | None = None
-
-
-@dataclass(frozen=True)
-class DriverOptions:
-    """How the loop proposes and learns.
-
-    Attributes:
-        epsilon: Share of the posterior that a truncated prior may lose.
-        defensive: Share of each later round that comes from the whole prior.
-        sides: What is learned after the last round; after the others, with two members a side.
-    """
-
-    epsilon: float = 1e-3
-    defensive: float = 0.03
-    sides: SideOptions = field(default_factory=SideOptions)
 
 
 def plan_rounds(num_simulations: int, dim: int, num_rounds: int | None = None) -> list[int]:
@@ -96,7 +81,8 @@ class Drive:
         x_o: The observation.
         sizes: Simulations in each round.
         stop: When to stop early.
-        options: How to propose and learn.
+        method: How to propose and correct.
+        options: What to learn.
         show_progress_bars: For the posterior.
     """
 
@@ -107,14 +93,17 @@ class Drive:
         x_o: Any,
         sizes: list[int],
         stop: Stop,
-        options: DriverOptions,
+        method: Method,
+        options: SideOptions,
         show_progress_bars: bool,
     ):
         self._campaign, self._prior, self._x_o = campaign, prior, check_observation(x_o, None)
-        self._sizes, self._stop, self._options, self._bars = sizes, stop, options, show_progress_bars
+        self._sizes, self._stop, self._method, self._options = sizes, stop, method, options
+        self._bars = show_progress_bars
         self._posterior: Posterior | None = None
         self._name = f"run from round {campaign.newest + 1}"
-        campaign.require(**{self._name: {"x_o": self._x_o.ravel(), "sizes": sizes, "options": as_settings(options)}})
+        settings = {"proposal": method.name, "method": as_settings(method), "options": as_settings(options)}
+        campaign.require(**{self._name: {"x_o": self._x_o.ravel(), "sizes": sizes, **settings}})
 
     @property
     def posterior(self) -> Posterior:
@@ -131,7 +120,7 @@ class Drive:
             record = self._campaign.simulate(size, proposal)
             is_last = place == len(self._sizes) - 1
             stored = self._stored(record, is_last)
-            sides, notes = stored or self._learn(record.round, proposal, kept, is_last)
+            sides, notes = stored or self._learn(record.round, kept, is_last)
             tick = time.perf_counter()
             rolled_back = (
                 stored is None
@@ -147,11 +136,7 @@ class Drive:
             done = is_last or late or not paid
             self._posterior = self._make_posterior(kept, record.round)
             if not done:
-                direct = DirectPosterior(
-                    kept.direct, self._prior, multi_round=True, seed=self._seed("region", record.round)
-                )
-                region = posterior_region(direct, self._x_o, self._options.epsilon, self._seed("epsilon", record.round))
-                proposal = TruncatedPrior(self._prior, region, self._options.defensive)
+                proposal = self._method.propose(self._posterior, self._seed("propose", record.round))
             if stored is None:
                 self._note(record.round, kept, notes, rolled_back, time.perf_counter() - tick, is_last, done)
             yield self._campaign.records[record.round]
@@ -166,43 +151,39 @@ class Drive:
 
     def _stored(self, record: RoundRecord, is_last: bool) -> tuple[Sides, dict[str, Any]] | None:
         """What a round is known to have learned, where a run goes on from its file."""
-        embedding_net = self._options.sides.builder.embedding_net
+        embedding_net = self._options.builder.embedding_net
         posterior = self._campaign.learned(record.round, self._key(is_last), embedding_net)
         if posterior is None:
             return None
         self._x_o = check_observation(self._x_o, posterior.x_shape)
         return sides_of(posterior, record.epochs, record.converged, record.validation_loss), {"gain": record.gain}
 
-    def _learn(
-        self, number: int, proposal: Proposal, before: Sides | None, is_last: bool
-    ) -> tuple[Sides, dict[str, Any]]:
-        """Learn from all rows inside the newest region, and score the predecessor on the rows it has not seen."""
+    def _learn(self, number: int, before: Sides | None, is_last: bool) -> tuple[Sides, dict[str, Any]]:
+        """Learn from all rows that the method uses, and score the predecessor on the rows it has not seen."""
         began = time.perf_counter()
         data = self._campaign.dataset(0.1)
         self._x_o = check_observation(self._x_o, data.x.shape[1:])
-        z, order = (
-            self._prior.to_normal(data.theta),
-            random.generator(self._campaign.seed, "order").random(len(data.theta)),
-        )
-        inside = proposal.region.contains(z) if isinstance(proposal, TruncatedPrior) else np.ones(len(z), bool)
-        if inside.sum() < LEAST_ROWS:
-            inside[:] = True
-        options = self._options.sides
+        weights = self._method.weigh(data)
+        if (weights > 0).sum() < LEAST_ROWS:
+            weights = np.ones(len(weights))
+        used = weights > 0
+        order = random.generator(self._campaign.seed, "order").random(len(used))
+        z, x = self._prior.to_normal(data.theta[used]), data.x[used]
+        options = self._options
         if not is_last:
             options = replace(options, members=min(options.members, _PREDECESSOR_MEMBERS))
-        z, x, order = z[inside], data.x[inside], order[inside]
-        sides = learn_sides(self._prior, z, x, np.ones(len(z)), order, self._seed("learn", number), options)
-        new = np.flatnonzero(inside) >= len(inside) - self._campaign.records[number].valid
-        self._check_tripwire(sides, number, inside, data.x)
-        notes = {"train": time.perf_counter() - began, "used": int(inside.sum()), "gain": None, "gain_error": 0.0}
-        if before is not None:
-            held = sides.held_out[0] & new
-            if held.any():
-                gains = sides.direct.member(0).log_prob_pairs(z[held], x[held]) - before.direct.log_prob_pairs(
-                    z[held], x[held]
-                )
-                notes["gain"], notes["gain_error"] = float(gains.mean()), float(gains.std() / np.sqrt(len(gains)))
-        return sides, notes
+        loss = self._method.loss if len(data.proposals) > 1 else MaximumLikelihood()
+        seed = self._seed("learn", number)
+        sides = learn_sides(self._prior, z, x, weights[used], order[used], loss, seed, options)
+        self._check_tripwire(sides, number, used, data.x)
+        notes = {"train": time.perf_counter() - began, "used": int(used.sum()), "gain": None, "gain_error": 0.0}
+        new = np.flatnonzero(used) >= len(used) - self._campaign.records[number].valid
+        held = sides.held_out[0] & new
+        if before is not None and held.any():
+            gains = sides.direct.member(0).log_prob_pairs(z[held], x[held])
+            gains -= before.direct.log_prob_pairs(z[held], x[held])
+            notes["gain"], notes["gain_error"] = float(gains.mean()), float(gains.std() / np.sqrt(len(gains)))
+        return sides, {**notes, "loss": loss.name}
 
     def _check_tripwire(self, sides: Sides, number: int, inside: np.ndarray, x: np.ndarray) -> None:
         """Warn if a draw from the whole prior landed outside the region, and its data predict what x_o predicts."""
@@ -249,7 +230,7 @@ class Drive:
             {"train": notes["train"], "audit": seconds},
             posterior,
             self._key(is_last),
-            loss="maximum likelihood",
+            loss=notes["loss"],
             epochs=int(sides.info.epochs.max()),
             converged=bool(sides.info.converged.all()),
             validation_loss=float(sides.info.validation_loss.mean()),

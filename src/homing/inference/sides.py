@@ -1,7 +1,7 @@
 """Learning both sides of the same simulations, each as an ensemble.
 
-The direct side, q(theta | x), and the likelihood's, q(x | theta), see the same rows: those inside the newest region,
-where every round's draws follow the prior and maximum likelihood needs no correction. All maps (each column's scale,
+The direct side, q(theta | x), and the likelihood's, q(x | theta), see the same rows: those that the method chose, for
+truncation the ones inside the newest region. All maps (each column's scale,
 the standardisation, the regressions) are fitted to these rows anew, so the networks always work at the posterior's own
 scale. Each member holds out another part of the rows.
 """
@@ -25,7 +25,7 @@ from homing.posteriors import (
 )
 from homing.posteriors.surrogate import Coordinates
 from homing.priors import Prior
-from homing.training import FitInfo, FitOptions, MaximumLikelihood, Rows, fit
+from homing.training import FitInfo, FitOptions, Loss, MaximumLikelihood, Rows, fit
 
 MOST_COLUMNS = 64  # of x, up to which its likelihood is learned
 _HELD_OUT = 0.12  # of the rows, for each member
@@ -66,7 +66,14 @@ class Sides:
 
 
 def learn_sides(
-    prior: Prior, z: np.ndarray, x: np.ndarray, weight: np.ndarray, order: np.ndarray, seed: int, options: SideOptions
+    prior: Prior,
+    z: np.ndarray,
+    x: np.ndarray,
+    weight: np.ndarray,
+    order: np.ndarray,
+    loss: Loss,
+    seed: int,
+    options: SideOptions,
 ) -> Sides:
     """Learn both sides.
 
@@ -76,6 +83,7 @@ def learn_sides(
         x: Data, shape (n, *x_shape).
         weight: What each row counts for, shape (n,).
         order: A number in [0, 1) for each row, shape (n,), that never changes: member m holds out those in its window.
+        loss: The direct side's; the likelihood is learned by maximum likelihood, right for rows of any proposal.
         seed: Below 2**32.
         options: What to learn.
     """
@@ -93,7 +101,7 @@ def learn_sides(
         options.builder.density(z[~out], features[~out], random.generator(seed, "direct", m))
         for m, out in enumerate(held_out)
     ]
-    trained, info = fit(members, rows, held_out, MaximumLikelihood(), options.fit, random.word(seed, "fit direct"))
+    trained, info = fit(members, rows, held_out, loss, options.fit, random.word(seed, "fit direct"))
     equal = np.full(options.members, 1 / options.members)
     direct = Ensemble(trained, equal, standardize, x.shape[1:])
     likelihood = None

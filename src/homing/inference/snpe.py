@@ -30,11 +30,13 @@ from homing.errors import ArgumentError, NotTrainedError, PriorError
 from homing.estimators import Builder, PosteriorBuilder, posterior_nn
 from homing.inference.audit import audit_boundary
 from homing.inference.campaign import Campaign
-from homing.inference.driver import Drive, DriverOptions, Stop, check_driver
+from homing.inference.driver import Drive, Stop, check_driver
 from homing.inference.inference import Inference
 from homing.inference.learn import learn
+from homing.inference.methods import Method, as_method
 from homing.inference.options import TrainOptions, as_settings, train_options
 from homing.inference.rounds import RoundRecord
+from homing.inference.sides import SideOptions
 from homing.inference.simulating import check_count, unprepared_prior, unprepared_simulator
 from homing.posteriors import DirectPosterior, Ensemble, Posterior
 from homing.proposals import FromPosterior, as_proposal
@@ -52,7 +54,7 @@ class SNPE(Inference):
         prior: A `BoxUniform`; a torch, numpyro or frozen scipy.stats distribution; a list of independent ones; or an
             object with `sample` and `log_prob`.
         density_estimator: `"maf"`, `"nsf"`, `"mdn"`, or a builder as `posterior_nn` returns. None: a MAF for rounds
-            driven by hand, and what `DriverOptions` says for `run`.
+            driven by hand, and what `SideOptions` says for `run`.
         num_workers: Processes that simulate; the numbers do not depend on it.
         seed: Makes the run repeatable. None takes one from the global generator of the prior's library.
         show_progress_bars: Whether to show bars and say what is going on.
@@ -159,9 +161,10 @@ class SNPE(Inference):
         num_simulations: int,
         num_rounds: int | None = None,
         *,
+        proposal: str | Method = "truncated",
         stop: Stop | None = None,
         on_round: Callable[[RoundRecord], None] | None = None,
-        options: DriverOptions | None = None,
+        options: SideOptions | None = None,
     ) -> Posterior:
         """From an observation and a budget to a posterior, with nothing else to decide.
 
@@ -169,9 +172,12 @@ class SNPE(Inference):
             x_o: The observation, shape x_shape or (1, *x_shape).
             num_simulations: Simulator calls in all rounds together, failed ones included.
             num_rounds: How many rounds; None lets budget and dimension decide.
+            proposal: Where later rounds simulate, and how that is corrected: `"truncated"`, the prior cut to where the
+                posterior is; `"posterior"`, with the atomic loss; `"mixture"`, the posterior with weighted rows; or one
+                of them as a value, `Truncated(epsilon=1e-4)`.
             stop: When to stop before the budget is spent; None to spend it.
             on_round: Told each round's record as it is finished.
-            options: How to propose and learn.
+            options: What to learn.
 
         Returns:
             The posterior at x_o.
@@ -188,7 +194,7 @@ class SNPE(Inference):
             >>> posterior.sample((5,)).shape
             (5, 1)
         """
-        drive = self._drive(x_o, num_simulations, num_rounds, stop, options)
+        drive = self._drive(x_o, num_simulations, num_rounds, proposal, stop, options)
         for record in drive:
             if on_round is not None:
                 on_round(record)
@@ -200,30 +206,37 @@ class SNPE(Inference):
         num_simulations: int,
         num_rounds: int | None = None,
         *,
+        proposal: str | Method = "truncated",
         stop: Stop | None = None,
-        options: DriverOptions | None = None,
+        options: SideOptions | None = None,
     ) -> Iterator[tuple[RoundRecord, Posterior]]:
         """The loop of `run` in the user's hands: yields each round's record and the posterior so far.
 
         Args: As for `run`.
         """
-        drive = self._drive(x_o, num_simulations, num_rounds, stop, options)
+        drive = self._drive(x_o, num_simulations, num_rounds, proposal, stop, options)
         for record in drive:
             yield record, drive.posterior
 
     def _drive(
-        self, x_o: Any, num_simulations: int, num_rounds: int | None, stop: Stop | None, options: DriverOptions | None
+        self,
+        x_o: Any,
+        num_simulations: int,
+        num_rounds: int | None,
+        proposal: str | Method,
+        stop: Stop | None,
+        options: SideOptions | None,
     ) -> Drive:
         check_count(num_simulations)
         sizes = check_driver(num_simulations, num_rounds, self.prior.dim)
-        options = options or DriverOptions()
+        options = options or SideOptions()
         if not self._is_default:
             if not isinstance(self._builder, PosteriorBuilder):
                 raise ArgumentError(
                     "run and iterate need a density_estimator by name or from posterior_nn, not a builder of your own."
                 )
-            options = replace(options, sides=replace(options.sides, builder=self._builder))
-        return Drive(self._campaign, self.prior, x_o, sizes, stop or Stop(), options, self._bars)
+            options = replace(options, builder=self._builder)
+        return Drive(self._campaign, self.prior, x_o, sizes, stop or Stop(), as_method(proposal), options, self._bars)
 
     def train(self, **training: Any) -> Ensemble:
         """Learn from all simulations so far.

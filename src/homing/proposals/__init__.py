@@ -1,6 +1,6 @@
 """Where a round simulates, and what that means for learning."""
 
-from homing.proposals.proposal import FromDensity, FromPosterior, FromPrior, Proposal, as_proposal
+from homing.proposals.proposal import FromDensity, FromPosterior, FromPrior, Proposal, as_proposal, mixture_weights
 from homing.proposals.truncated import Region, TruncatedPrior, posterior_region
 
 __all__ = [
@@ -11,5 +11,6 @@ __all__ = [
     "Region",
     "TruncatedPrior",
     "as_proposal",
+    "mixture_weights",
     "posterior_region",
 ]

@@ -1,12 +1,14 @@
 """A proposal is what a round's theta were drawn from, as a typed value: the loss follows from what it is.
 
-`FromPrior`: maximum likelihood is right as it stands. `FromPosterior`: drawn from a posterior at one x; needs the
-atomic loss, or the non-atomic one where the posterior is a mixture of Gaussians. `FromDensity`: any other distribution
-over theta; needs the atomic loss.
+`FromPrior`: maximum likelihood is right as it stands. `TruncatedPrior`: it is right within the region. `FromPosterior`:
+drawn from a posterior at one x; needs the atomic loss, or the non-atomic one where the posterior is a mixture of
+Gaussians. `FromDensity`: any other distribution over theta; needs the atomic loss. Or rows of all kinds are weighted by
+`mixture_weights`, and maximum likelihood is right again.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +32,10 @@ class FromPrior:
         """Draws of theta, shape (num, d), float64."""
         return self.prior.sample(generator(seed, "proposal"), num)
 
+    def log_ratio(self, theta: np.ndarray) -> np.ndarray:
+        """log p̃(theta) / p(theta) of rows theta, shape (n, d); shape (n,)."""
+        return np.zeros(len(theta))
+
 
 @dataclass(frozen=True, eq=False)
 class FromPosterior:
@@ -42,6 +48,10 @@ class FromPosterior:
     def draw(self, num: int, seed: int, show_progress_bars: bool = False) -> np.ndarray:
         """Draws of theta, shape (num, d), float64."""
         return self.posterior.draw(num, self.x, seed, show_progress_bars)
+
+    def log_ratio(self, theta: np.ndarray) -> np.ndarray:
+        """log p̃(theta) / p(theta) of rows theta, shape (n, d); shape (n,)."""
+        return self.posterior.evaluate(theta, self.x) - self.posterior.prior.log_prob(theta)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +77,10 @@ class FromDensity:
                 f"{theta[np.argmax(outside)].tolist()}. Cut the proposal to the support, or widen the prior."
             )
         return theta
+
+    def log_ratio(self, theta: np.ndarray) -> np.ndarray:
+        """log p̃(theta) / p(theta) of rows theta, shape (n, d); shape (n,)."""
+        return self.density.log_prob(theta) - self.prior.log_prob(theta)
 
 
 Proposal = FromPrior | FromPosterior | FromDensity | TruncatedPrior
@@ -108,6 +122,29 @@ def as_proposal(proposal: Any, prior: Prior) -> Proposal:
         raise ArgumentError(f"proposal must be None, a posterior, or a distribution over theta: {error}") from error
     _check_dim(density, prior)
     return FromPrior(prior) if same_distribution(density, prior) else FromDensity(density, prior)
+
+
+def mixture_weights(theta: np.ndarray, source: np.ndarray, proposals: Sequence[Proposal]) -> np.ndarray:
+    r"""What each row must count for so that all rounds' rows together are as if drawn from the prior.
+
+    The rounds' rows are draws of the deterministic mixture of their proposals, \(\sum_r \frac{n_r}{n} \tilde p_r\), so
+    a row weighs \(p / \sum_r \frac{n_r}{n} \tilde p_r\), whichever round it came from: bounded by \(n / n_1\) where the
+    first round drew from the prior.
+
+    Source: Veach, Guibas, *Optimally combining sampling techniques for Monte Carlo rendering*, 1995,
+    https://doi.org/10.1145/218380.218498 (the balance heuristic).
+
+    Args:
+        theta: Shape (n, d).
+        source: Shape (n,), int, which of the proposals each row was drawn from.
+        proposals: The proposals.
+
+    Returns:
+        Shape (n,).
+    """
+    shares = np.bincount(source, minlength=len(proposals)) / max(len(source), 1)
+    terms = [np.log(share) + proposal.log_ratio(theta) for share, proposal in zip(shares, proposals) if share > 0]
+    return np.exp(-np.logaddexp.reduce(terms))
 
 
 def _check_dim(proposal: Prior, prior: Prior) -> None:

@@ -19,11 +19,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
-from homing.posteriors import DirectPosterior
+from homing.posteriors import Ensemble
 from homing.posteriors.student import student_draws, student_log_density
 from homing.priors import Prior
 from homing.random import generator, word
@@ -70,10 +71,15 @@ class Region:
         """Shape (n,), bool, of rows z."""
         return self.log_ratio(z) > self.threshold
 
+    @cached_property
+    def volume(self) -> float:
+        """The region's share of the prior's mass, from the posterior's draws: the mean of p / q within the region."""
+        ratio = self.log_ratio(self.draws)
+        return float(np.mean(np.exp(-ratio) * (ratio > self.threshold)))
 
-def posterior_region(posterior: DirectPosterior, x: np.ndarray, epsilon: float, seed: int) -> Region:
-    """The region of a posterior at one x that holds all but epsilon of it."""
-    ensemble, prior = posterior.ensemble, posterior.prior
+
+def posterior_region(ensemble: Ensemble, prior: Prior, x: np.ndarray, epsilon: float, seed: int) -> Region:
+    """The region that holds all but epsilon of a posterior, a density of z at one x."""
     draws = ensemble.sample(_POSTERIOR_DRAWS, x, word(seed, "region"))
 
     def log_ratio(z: np.ndarray) -> np.ndarray:
@@ -100,6 +106,12 @@ class TruncatedPrior:
     def draw(self, num: int, seed: int, show_progress_bars: bool = False) -> np.ndarray:
         """Draws of theta, shape (num, d), float64, in random order."""
         return self.draw_with_info(num, seed)[0]
+
+    def log_ratio(self, theta: np.ndarray) -> np.ndarray:
+        """log p̃(theta) / p(theta) of rows theta, shape (n, d); shape (n,)."""
+        inside = self.region.contains(self.prior.to_normal(theta))
+        with np.errstate(divide="ignore"):  # nothing is drawn outside
+            return np.log(self.defensive + (1 - self.defensive) * inside / max(self.region.volume, 1e-300))
 
     def draw_with_info(self, num: int, seed: int) -> tuple[np.ndarray, Drawn]:
         """Draws, and how they were made."""
