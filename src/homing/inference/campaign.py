@@ -22,6 +22,7 @@ import numpy as np
 from homing import random
 from homing.arrays import to_numpy
 from homing.errors import ArgumentError, NotTrainedError, SimulationError
+from homing.inference.failing import where_failing
 from homing.inference.learn import Dataset
 from homing.inference.rounds import RoundRecord
 from homing.inference.simulating import run_simulations
@@ -245,7 +246,9 @@ class Campaign:
             record = RoundRecord(**known.result.record)
         else:
             name, how = self.proposals[number].name, known.proposal["how"]
-            record = RoundRecord(number, name, asked, valid, seconds=seconds, **how)
+            done = known.outcomes.status != Status.PLANNED
+            failing = where_failing(known.theta[done], ~known.outcomes.ok[done])
+            record = RoundRecord(number, name, asked, valid, seconds=seconds, failing=failing, **how)
         record = replace(record, asked=asked, valid=valid, failed=failed, timed_out=timed_out)
         self.records[number] = record
         if valid < asked and known.result is None and not self._warned:
@@ -319,6 +322,13 @@ class Campaign:
             packed = Packed(None, {})
         estimator = {"key": key, "posterior": packed.tree}
         self._store.finish(number, self.records[number].as_dict(), estimator, packed.arrays)
+
+    def tried(self) -> tuple[np.ndarray, np.ndarray]:
+        """Theta of all rounds' simulations, shape (n, d), and whether each was valid, shape (n,)."""
+        rounds = [self._store.rounds[number] for number in sorted(self.proposals)]
+        done = [known.outcomes.status != Status.PLANNED for known in rounds]
+        theta = np.concatenate([known.theta[mask] for known, mask in zip(rounds, done)])
+        return theta, np.concatenate([known.outcomes.ok[mask] for known, mask in zip(rounds, done)])
 
     def dataset(self, validation_fraction: float) -> Dataset:
         """All rounds' valid rows, with their roles.

@@ -22,6 +22,7 @@ import numpy as np
 
 from homing import random
 from homing.errors import ArgumentError, SimulationError
+from homing.estimators.validity import Validity, fit_validity
 from homing.inference.campaign import LEAST_ROWS, Campaign
 from homing.inference.methods import Method
 from homing.inference.options import as_settings
@@ -34,6 +35,7 @@ from homing.training import MaximumLikelihood
 
 _WORSE = 0.1  # nats by which a round must fall behind its predecessor, beyond two standard errors, to be rolled back
 _PREDECESSOR_MEMBERS = 2
+_LIKE_X_O = 0.05  # share of the region's rows whose data count as like x_o
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,8 @@ class Drive:
             done = is_last or late or not paid
             self._posterior = self._make_posterior(kept, record.round)
             if not done:
-                proposal = self._method.propose(self._posterior, self._seed("propose", record.round))
+                validity = self._validity(record.round)
+                proposal = self._method.propose(self._posterior, validity, self._seed("propose", record.round))
             if stored is None:
                 self._note(record.round, kept, notes, rolled_back, time.perf_counter() - tick, is_last, done)
             yield self._campaign.records[record.round]
@@ -174,7 +177,8 @@ class Drive:
             options = replace(options, members=min(options.members, _PREDECESSOR_MEMBERS))
         loss = self._method.loss if len(data.proposals) > 1 else MaximumLikelihood()
         seed = self._seed("learn", number)
-        sides = learn_sides(self._prior, z, x, weights[used], order[used], loss, seed, options)
+        validity = self._validity(number)
+        sides = learn_sides(self._prior, z, x, weights[used], order[used], loss, seed, options, validity)
         self._check_tripwire(sides, number, used, data.x)
         notes = {"train": time.perf_counter() - began, "used": int(used.sum()), "gain": None, "gain_error": 0.0}
         new = np.flatnonzero(used) >= len(used) - self._campaign.records[number].valid
@@ -185,15 +189,26 @@ class Drive:
             notes["gain"], notes["gain_error"] = float(gains.mean()), float(gains.std() / np.sqrt(len(gains)))
         return sides, {**notes, "loss": loss.name}
 
+    def _validity(self, number: int) -> Validity | None:
+        """p(valid | z) by all simulations so far."""
+        theta, valid = self._campaign.tried()
+        rng = random.generator(self._campaign.seed, "validity", number)
+        return None if valid.all() else fit_validity(self._prior.to_normal(theta), valid, rng)
+
     def _check_tripwire(self, sides: Sides, number: int, inside: np.ndarray, x: np.ndarray) -> None:
-        """Warn if a draw from the whole prior landed outside the region, and its data predict what x_o predicts."""
+        """Warn if a draw from the whole prior landed outside the region, and its data are like x_o.
+
+        Like x_o is what is nearer to it than all but a few of the region's rows, as numbers and in what they predict.
+        """
         free = np.flatnonzero(~inside)
         free = free[free >= len(inside) - self._campaign.records[number].valid]
         if not len(free):
             return
-        predicted = sides.direct.predict(np.concatenate([self._x_o[None], x]))
-        distance = np.sqrt(((predicted[1:] - predicted[0]) ** 2).mean(1))
-        near = distance[free] < np.median(distance[inside])
+        rows = np.concatenate([self._x_o[None], x])
+        near = np.ones(len(free), bool)
+        for seen in (sides.direct.predict(rows), sides.direct.standardize(rows).reshape(len(rows), -1)):
+            distance = np.sqrt(((seen[1:] - seen[0]) ** 2).mean(1))
+            near &= distance[free] < np.quantile(distance[inside], _LIKE_X_O)
         if near.any():
             warnings.warn(
                 f"{int(near.sum())} of the {len(free)} simulations that round {number} drew from the whole prior lie "

@@ -22,6 +22,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 
 from homing.errors import ArgumentError
+from homing.estimators.validity import Validity
 from homing.inference.learn import Dataset
 from homing.posteriors import DirectPosterior, HybridPosterior, Posterior
 from homing.proposals import FromPosterior, Proposal, TruncatedPrior, mixture_weights, posterior_region
@@ -40,8 +41,8 @@ class Method(Protocol):
         """What the direct side is trained by, once there are rows of other proposals than the prior."""
         ...
 
-    def propose(self, posterior: Posterior, seed: int) -> Proposal:
-        """Where to simulate after a round that learned this posterior, at its default x."""
+    def propose(self, posterior: Posterior, validity: Validity | None, seed: int) -> Proposal:
+        """Where to simulate after a round that learned this posterior, at its default x, and p(valid | z)."""
         ...
 
     def weigh(self, data: Dataset) -> np.ndarray:
@@ -64,10 +65,11 @@ class Truncated:
     defensive: float = 0.03
     loss: Loss = field(default=MaximumLikelihood(), init=False, repr=False)
 
-    def propose(self, posterior: Posterior, seed: int) -> Proposal:
+    def propose(self, posterior: Posterior, validity: Validity | None, seed: int) -> Proposal:
         direct = posterior.direct if isinstance(posterior, HybridPosterior) else posterior
         assert isinstance(direct, DirectPosterior)
-        region = posterior_region(direct.ensemble, direct.prior, posterior.condition_of(), self.epsilon, seed)
+        x_o, log_valid = posterior.condition_of(), None if validity is None else validity.log_prob
+        region = posterior_region(direct.ensemble, direct.prior, x_o, self.epsilon, seed, log_valid)
         return TruncatedPrior(posterior.prior, region, self.defensive)
 
     def weigh(self, data: Dataset) -> np.ndarray:
@@ -92,7 +94,7 @@ class FromLast:
     def loss(self) -> Loss:
         return Atomic(self.num_atoms)
 
-    def propose(self, posterior: Posterior, seed: int) -> Proposal:
+    def propose(self, posterior: Posterior, validity: Validity | None, seed: int) -> Proposal:
         return FromPosterior(posterior, posterior.condition_of())
 
     def weigh(self, data: Dataset) -> np.ndarray:
@@ -106,7 +108,7 @@ class Mixture:
     name: ClassVar[str] = "mixture"
     loss: Loss = field(default=MaximumLikelihood(), init=False, repr=False)
 
-    def propose(self, posterior: Posterior, seed: int) -> Proposal:
+    def propose(self, posterior: Posterior, validity: Validity | None, seed: int) -> Proposal:
         return FromPosterior(posterior, posterior.condition_of())
 
     def weigh(self, data: Dataset) -> np.ndarray:

@@ -33,6 +33,7 @@ class RoundRecord:
         agreement: Effective share of importance weights from the direct side to the likelihood's; near one: two
             estimators agree, near zero: at least one is wrong.
         rolled_back: Whether the round made things worse and was not used.
+        failing: Where simulations gave no finite data, in words; empty if no bound on a parameter tells.
         seconds: Wall time by part: sample, simulate, train, audit.
     """
 
@@ -53,6 +54,7 @@ class RoundRecord:
     gain: float | None = None
     agreement: float | None = None
     rolled_back: bool = False
+    failing: str = ""
     seconds: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -120,6 +122,8 @@ class Rounds(Sequence[RoundRecord]):
             if not self._records or any(v is not None for v in values):
                 cells = [heading, *("-" if v is None else form(v) for v in values)]
                 columns.append([cell.rjust(max(map(len, cells))) for cell in cells])
-        return "\n".join("  ".join(row).rstrip() for row in zip(*columns))
+        lines = ["  ".join(row).rstrip() for row in zip(*columns)]
+        lines += [f"round {record.round}: {record.failing}" for record in self._records if record.failing]
+        return "\n".join(lines)
 
     __repr__ = __str__

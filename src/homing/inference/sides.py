@@ -14,6 +14,7 @@ import numpy as np
 
 from homing import random
 from homing.estimators import PosteriorBuilder, Ridge, fit_standardize, likelihood_density
+from homing.estimators.validity import Validity
 from homing.posteriors import (
     DirectPosterior,
     Ensemble,
@@ -74,6 +75,7 @@ def learn_sides(
     loss: Loss,
     seed: int,
     options: SideOptions,
+    validity: Validity | None = None,
 ) -> Sides:
     """Learn both sides.
 
@@ -86,6 +88,7 @@ def learn_sides(
         loss: The direct side's; the likelihood is learned by maximum likelihood, right for rows of any proposal.
         seed: Below 2**32.
         options: What to learn.
+        validity: p(valid | z), for the likelihood; the direct side has it in its rows.
     """
     standardize = fit_standardize(x, options.builder.z_score_x, z)
     features = standardize(x)
@@ -106,7 +109,7 @@ def learn_sides(
     direct = Ensemble(trained, equal, standardize, x.shape[1:])
     likelihood = None
     if options.likelihood and x.ndim == 2 and x.shape[1] <= MOST_COLUMNS:
-        likelihood = _learn_likelihood(prior, z, direct, features, weight, held_out, seed, options)
+        likelihood = _learn_likelihood(prior, z, direct, features, weight, held_out, seed, options, validity)
     return Sides(direct, likelihood, info, held_out)
 
 
@@ -134,6 +137,7 @@ def _learn_likelihood(
     held_out: np.ndarray,
     seed: int,
     options: SideOptions,
+    validity: Validity | None,
 ) -> SurrogateLikelihood | None:
     varies = features.std(0) > 1e-6
     if not varies.any():
@@ -148,7 +152,7 @@ def _learn_likelihood(
     ]
     trained, _ = fit(members, rows, held_out, MaximumLikelihood(), options.fit, random.word(seed, "fit likelihood"))
     ensemble = likelihood_ensemble(trained, np.full(len(trained), 1 / len(trained)), z.shape[1])
-    return SurrogateLikelihood(ensemble, direct.standardize, varies, seen_as)
+    return SurrogateLikelihood(ensemble, direct.standardize, varies, seen_as, validity)
 
 
 def _better_coordinates(prior: Prior, z: np.ndarray, data: np.ndarray) -> Coordinates:

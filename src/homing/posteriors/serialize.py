@@ -29,6 +29,7 @@ from homing.errors import ArgumentError, PriorError
 from homing.estimators import ConditionalDensity, MixtureNetwork, Standardize
 from homing.estimators.autoregressive import Layer
 from homing.estimators.columns import ColumnMap
+from homing.estimators.validity import Validity
 from homing.posteriors.ensemble import Ensemble
 from homing.posteriors.surrogate import Coordinates, SurrogateLikelihood
 from homing.priors import Prior
@@ -45,7 +46,7 @@ _DESCRIPTION = "homing"
 _CLASSES: dict[str, type] = {
     cls.__name__: cls
     for cls in (
-        *(Ensemble, SurrogateLikelihood, Coordinates, Standardize, ColumnMap),
+        *(Ensemble, SurrogateLikelihood, Coordinates, Validity, Standardize, ColumnMap),
         *(ConditionalDensity, MixtureNetwork, Layer, Transformed, StandardNormal, Invert, Scan, NonTrainable),
         *(Kind, Uniform, Normal, LogNormal, Gaussian, Product, ByCdf),
     )
@@ -272,12 +273,14 @@ class _Unpacker:
 
 
 def _made(cls: type, values: Mapping[str, Any]) -> Any:
-    """An object by its fields; no code of the class runs."""
+    """An object by its fields; no code of the class runs. Fields that an older file lacks have their default."""
     made = object.__new__(cls)
-    names = {field.name for field in dataclasses.fields(cls)}
-    if names != values.keys():
+    fields = dataclasses.fields(cls)
+    names = {field.name for field in fields}
+    defaults = {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
+    if not names - defaults.keys() <= values.keys() <= names:
         raise KeyError(f"{cls.__name__} has the fields {sorted(names)}, found {sorted(values)}")
-    for name, value in values.items():
+    for name, value in (defaults | dict(values)).items():
         object.__setattr__(made, name, value)
     return made
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from homing.estimators import ConditionalDensity, Standardize
+from homing.estimators.validity import Validity
 from homing.posteriors.ensemble import Ensemble
 from homing.priors import Prior
 
@@ -47,17 +48,20 @@ class SurrogateLikelihood:
         standardize: From data to standardised data.
         varies: (p,) bool: the columns that are not constant.
         coordinates: From z to what the densities are conditioned on.
+        validity: p(valid | z), where simulations fail depending on z: the densities know valid data only.
     """
 
     ensemble: Ensemble
     standardize: Standardize
     varies: np.ndarray
     coordinates: Coordinates
+    validity: Validity | None = None
 
     def log_likelihood(self, z: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """Of rows z, shape (n, d), at one x of shape (p,); shape (n,)."""
+        """Of rows z, shape (n, d), at one x of shape (p,) and that it is valid; shape (n,)."""
         data = self.standardize(x[None])[0, self.varies]
-        return self.ensemble.log_prob_pairs(np.broadcast_to(data, (len(z), len(data))), self.coordinates(z))
+        values = self.ensemble.log_prob_pairs(np.broadcast_to(data, (len(z), len(data))), self.coordinates(z))
+        return values if self.validity is None else values + self.validity.log_prob(z)
 
 
 def likelihood_ensemble(members: list[ConditionalDensity], weights: np.ndarray, dim: int) -> Ensemble:

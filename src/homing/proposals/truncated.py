@@ -35,6 +35,7 @@ _CANDIDATES = 256  # for each draw by resampling
 _MOST_CANDIDATES = 131_072
 _WIDER = 2.0  # the candidates' covariance, as a multiple of the posterior's
 _POSTERIOR_DRAWS = 8192
+_LEAST_VALID = float(np.log(0.05))  # of the typical probability to be valid
 
 
 class Drawn(NamedTuple):
@@ -75,17 +76,37 @@ class Region:
     def volume(self) -> float:
         """The region's share of the prior's mass, from the posterior's draws: the mean of p / q within the region."""
         ratio = self.log_ratio(self.draws)
-        return float(np.mean(np.exp(-ratio) * (ratio > self.threshold)))
+        return float(np.where(ratio > self.threshold, np.exp(-ratio), 0.0).mean())
 
 
-def posterior_region(ensemble: Ensemble, prior: Prior, x: np.ndarray, epsilon: float, seed: int) -> Region:
-    """The region that holds all but epsilon of a posterior, a density of z at one x."""
+def posterior_region(
+    ensemble: Ensemble,
+    prior: Prior,
+    x: np.ndarray,
+    epsilon: float,
+    seed: int,
+    log_valid: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> Region:
+    """The region that holds all but epsilon of a posterior, a density of z at one x.
+
+    Args:
+        ensemble: The posterior's density of z.
+        prior: The prior.
+        x: The observation, shape x_shape.
+        epsilon: Share of the posterior left out.
+        seed: Decides the draws that the threshold is from.
+        log_valid: log p(valid | z) of rows z. Left out is also where a simulation is far less likely to be valid than
+            it typically is under the posterior: nearly all would be wasted, and the posterior is as much smaller there.
+    """
     draws = ensemble.sample(_POSTERIOR_DRAWS, x, word(seed, "region"))
+    least = -np.inf if log_valid is None else float(np.median(log_valid(draws))) + _LEAST_VALID
 
     def log_ratio(z: np.ndarray) -> np.ndarray:
-        return ensemble.log_prob(z, x) - prior.log_prob_normal(z)
+        ratio = ensemble.log_prob(z, x) - prior.log_prob_normal(z)
+        return ratio if log_valid is None else np.where(log_valid(z) >= least, ratio, -np.inf)
 
-    return Region(log_ratio, float(np.quantile(log_ratio(draws), epsilon)), draws)
+    ratio = log_ratio(draws)
+    return Region(log_ratio, float(np.quantile(ratio[ratio > -np.inf], epsilon)), draws)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,79 @@
+"""Where a run simulates next, and what makes its rows right: weights, and recoveries of each method."""
+
+import numpy as np
+import pytest
+import scipy.stats as st
+
+from homing.errors import ArgumentError
+from homing.inference import SNPE, FromLast, Mixture, Truncated
+from homing.inference.methods import as_method
+from homing.inference.sides import SideOptions
+from homing.priors import BoxUniform, as_prior
+from homing.proposals import FromDensity, FromPrior, Region, TruncatedPrior, mixture_weights
+from homing.training import Atomic, FitOptions, MaximumLikelihood
+
+PRIOR = as_prior(BoxUniform([-1.0, -1.0], [1.0, 1.0]))
+
+
+def disc(radius):
+    """The prior within a disc."""
+    rng = np.random.default_rng(0)
+    angle, distance = rng.uniform(0, 2 * np.pi, 20_000), radius * np.sqrt(rng.random(20_000))
+    draws = PRIOR.to_normal(np.stack([distance * np.cos(angle), distance * np.sin(angle)], axis=1))
+    log_ratio = -np.log(np.pi * radius**2 / 4)  # of the uniform density on the disc to the prior
+
+    def ratio(z):
+        return np.where(np.linalg.norm(PRIOR.from_normal(z), axis=1) < radius, log_ratio, -np.inf)
+
+    return Region(ratio, -100.0, draws)
+
+
+def test_a_regions_volume_is_its_share_of_the_prior():
+    assert disc(0.5).volume == pytest.approx(np.pi / 16, rel=0.02)
+
+
+def test_weighted_rows_of_all_rounds_are_as_if_from_the_prior():
+    proposals = [
+        FromPrior(PRIOR),
+        TruncatedPrior(PRIOR, disc(0.5), defensive=0.1),
+        FromDensity(as_prior([st.beta(2, 3, -1, 2), st.beta(3, 2, -1, 2)]), PRIOR),
+    ]
+    counts = [4000, 8000, 8000]
+    theta = np.concatenate([p.draw(n, seed=k) for k, (p, n) in enumerate(zip(proposals, counts))])
+    source = np.repeat(np.arange(3), counts)
+    weights = mixture_weights(theta, source, proposals)
+    assert weights.max() <= sum(counts) / counts[0] * (1 + 1e-9)
+    assert weights.mean() == pytest.approx(1, abs=5 * weights.std() / np.sqrt(len(weights)))
+    for value in (theta[:, 0], theta[:, 1], theta[:, 0] ** 2 - 1 / 3, theta[:, 0] * theta[:, 1]):
+        assert abs((weights * value).mean()) < 5 * (weights * value).std() / np.sqrt(len(value))
+    assert abs(theta[:, 0].mean()) > 0.03  # which the rows without weights are not
+
+
+@pytest.mark.parametrize("method", [Truncated(), Truncated(epsilon=0.01, defensive=0.0), FromLast(), Mixture()])
+def test_every_method_recovers_the_posterior(method):
+    """A Gaussian mean within a box, near one of its edges."""
+    x_o, noise = np.array([0.3, 0.9]), 0.1
+
+    def simulator(theta, rng):
+        return theta + noise * rng.normal(size=theta.shape)
+
+    inference = SNPE(simulator, PRIOR, seed=2, batched=True, show_progress_bars=False)
+    options = SideOptions(members=2, fit=FitOptions(max_num_epochs=80, stop_after_steps=300))
+    posterior = inference.run(x_o, 750, 3, proposal=method, options=options)
+    draws = posterior.sample((4000,))
+    exact = [st.truncnorm((-1 - x) / noise, (1 - x) / noise, x, noise) for x in x_o]
+    for column, marginal in zip(np.asarray(draws).T, exact):
+        assert st.kstest(column, marginal.cdf).statistic < 0.12
+    later = "truncated" if isinstance(method, Truncated) else "posterior"
+    assert [record.proposal for record in inference.rounds] == ["prior", later, later]
+    expected = "atomic" if isinstance(method, FromLast) else "maximum likelihood"
+    assert [record.loss for record in inference.rounds] == ["maximum likelihood", expected, expected]
+
+
+def test_a_method_is_named_or_given():
+    assert as_method("mixture") == Mixture()
+    assert as_method(Truncated(0.01)) == Truncated(0.01)
+    assert FromLast(5).loss == Atomic(5)
+    assert Truncated().loss == MaximumLikelihood()
+    with pytest.raises(ArgumentError, match="proposal must be 'truncated', 'posterior', 'mixture', or a value of"):
+        as_method("prior")
