@@ -312,7 +312,7 @@ def test_another_x_o_is_refused(tmp_path):
             {"proposal": Truncated(epsilon=0.01)},
             "run from round 1.method.epsilon: it has 0.001, this run 0.01",
         ),
-        ((X_O, 60, 1), {"proposal": "mixture"}, "run from round 1.proposal: it has truncated, this run mixture"),
+        ((X_O, 60, 1), {"proposal": "mixture"}, 'run from round 1.proposal: it has "truncated", this run "mixture"'),
     ]
     for arguments, options, message in cases:
         inference = snpe(tmp_path / "run")
