@@ -34,7 +34,7 @@ _HELD_OUT = 0.12  # of the rows, for each member
 
 @dataclass(frozen=True)
 class SideOptions:
-    """What is learned. The defaults are what the benchmark's ablations support.
+    """What is learned.
 
     Attributes:
         builder: Makes the direct side's members.
