@@ -5,9 +5,9 @@ posterior; rows within the newest region are learned from, as if drawn from the 
 from the posterior; all rows are learned from, by the atomic loss. `"mixture"`: theta are drawn from the posterior; all
 rows are learned from, as if drawn from the prior.
 
-"As if drawn from the prior" is by the deterministic mixture of all rounds' proposals, `mixture_weights`, capped at twenty
-times the typical weight. Within nested
-regions these weights are all the same, so truncation corrects only where a region reaches beyond an earlier one.
+"As if drawn from the prior" is by the deterministic mixture of all rounds' proposals, `mixture_weights`, capped at
+twenty times the typical weight. Within nested regions these weights are all the same, so truncation corrects only where
+a region reaches beyond an earlier one.
 
 Sources: Deistler, Goncalves, Macke, *Truncated proposals for scalable and hassle-free simulation-based inference*,
     2022, https://arxiv.org/abs/2210.04815; Greenberg, Nonnenmacher, Macke, *Automatic Posterior Transformation for
