@@ -5,7 +5,7 @@ r"""The loop itself: from an observation and a budget to a posterior, with nothi
         x ~ simulator(theta)
         learn q_r(theta | x) and L_r(x | theta) from all rounds' rows, as the method weighs them
         the proposal = what the method makes of q_r(theta | x_o)
-    return half q_r(theta | x_o), half L_r(x_o | theta) p(theta) / Z
+    return half q_r(theta | x_o), half L_r(x_o | theta) p(theta) / Z; or the second alone, if held-out data say so
 
 What is proposed, and how that is made good, is the method's (`homing.inference.methods`).
 """
@@ -24,13 +24,14 @@ from homing import random
 from homing.errors import ArgumentError, SimulationError
 from homing.estimators.validity import Validity, fit_validity
 from homing.inference.campaign import LEAST_ROWS, Campaign
+from homing.inference.choice import likelihood_lead
 from homing.inference.methods import Method
 from homing.inference.options import as_settings
 from homing.inference.rounds import RoundRecord
 from homing.inference.sides import SideOptions, Sides, learn_sides, sides_of
 from homing.posteriors import DirectPosterior, HybridPosterior, Posterior, check_observation
 from homing.priors import Prior
-from homing.proposals import FromPrior, Proposal
+from homing.proposals import FromPrior, Proposal, TruncatedPrior
 from homing.training import MaximumLikelihood
 
 _WORSE = 0.1  # nats by which a round must fall behind its predecessor, beyond two standard errors, to be rolled back
@@ -40,15 +41,34 @@ _LIKE_X_O = 0.05  # share of the region's rows whose data count as like x_o
 
 @dataclass(frozen=True)
 class Stop:
-    """When to stop before the budget is spent.
+    """When to stop before the budget is spent: as soon as one of these says so.
 
     Attributes:
-        gain: Stop when a round's gain, nats of held-out log density, falls below this.
-        seconds: Start no further round after so much wall time.
+        gain: A round's gain, nats of held-out log density, falls below this.
+        disagreement: The ensemble's members differ by less than this, nats (`RoundRecord.disagreement`).
+        volume: The region that a truncated round would simulate from is more than this share of the last one's.
+        seconds: So much wall time has passed since this process began the run.
     """
 
     gain: float | None = None
+    disagreement: float | None = None
+    volume: float | None = None
     seconds: float | None = None
+
+    def after(self, gain: float | None, disagreement: float | None, seconds: float) -> bool:
+        """Whether to stop after a round with such a record."""
+        return (
+            (self.gain is not None and gain is not None and gain < self.gain)
+            or (self.disagreement is not None and disagreement is not None and disagreement < self.disagreement)
+            or (self.seconds is not None and seconds > self.seconds)
+        )
+
+    def before(self, proposal: Proposal, last: Proposal) -> bool:
+        """Whether to stop rather than to simulate from a proposal that follows on another."""
+        if self.volume is None or not isinstance(proposal, TruncatedPrior):
+            return False
+        volume = last.region.volume if isinstance(last, TruncatedPrior) else 1.0
+        return proposal.region.volume > self.volume * volume
 
 
 def plan_rounds(num_simulations: int, dim: int, num_rounds: int | None = None) -> list[int]:
@@ -133,13 +153,13 @@ class Drive:
             if not rolled_back:
                 kept = sides
             assert kept is not None
-            late = self._stop.seconds is not None and time.perf_counter() - began > self._stop.seconds
-            paid = self._stop.gain is None or notes["gain"] is None or notes["gain"] >= self._stop.gain
-            done = is_last or late or not paid
             self._posterior = self._make_posterior(kept, record.round)
+            spent = time.perf_counter() - began
+            done = is_last or self._stop.after(notes["gain"], notes["disagreement"], spent)
             if not done:
-                validity = self._validity(record.round)
+                validity, last = self._validity(record.round), proposal
                 proposal = self._method.propose(self._posterior, validity, self._seed("propose", record.round))
+                done = self._stop.before(proposal, last)
             if stored is None:
                 self._note(record.round, kept, notes, rolled_back, time.perf_counter() - tick, is_last, done)
             yield self._campaign.records[record.round]
@@ -159,7 +179,10 @@ class Drive:
         if posterior is None:
             return None
         self._x_o = check_observation(self._x_o, posterior.x_shape)
-        return sides_of(posterior, record.epochs, record.converged, record.validation_loss), {"gain": record.gain}
+        return sides_of(posterior, record.epochs, record.converged, record.validation_loss), {
+            "gain": record.gain,
+            "disagreement": record.disagreement,
+        }
 
     def _learn(self, number: int, before: Sides | None, is_last: bool) -> tuple[Sides, dict[str, Any]]:
         """Learn from all rows that the method uses, and score the predecessor on the rows it has not seen."""
@@ -171,23 +194,28 @@ class Drive:
             weights = np.ones(len(weights))
         used = weights > 0
         order = random.generator(self._campaign.seed, "order").random(len(used))
-        z, x = self._prior.to_normal(data.theta[used]), data.x[used]
-        options = self._options
+        prior, options = self._prior, self._options
+        z, x = prior.to_normal(data.theta[used]), data.x[used]
         if not is_last:
             options = replace(options, members=min(options.members, _PREDECESSOR_MEMBERS))
         loss = self._method.loss if len(data.proposals) > 1 else MaximumLikelihood()
         seed = self._seed("learn", number)
         validity = self._validity(number)
-        sides = learn_sides(self._prior, z, x, weights[used], order[used], loss, seed, options, validity)
+        sides = learn_sides(prior, z, x, weights[used], order[used], loss, seed, options, validity)
+        if sides.likelihood is not None:
+            shown = (prior, z, x, sides.held_out, self._x_o, self._seed("choose", number))
+            lead = likelihood_lead(sides.direct, sides.likelihood, *shown)
+            sides = replace(sides, share=0.0 if lead.is_clear else 0.5)
         self._check_tripwire(sides, number, used, data.x)
-        notes = {"train": time.perf_counter() - began, "used": int(used.sum()), "gain": None, "gain_error": 0.0}
+        differ = sides.direct.disagreement(self._x_o, self._seed("differ", number))
+        notes = {"used": int(used.sum()), "gain": None, "gain_error": 0.0, "disagreement": differ, "loss": loss.name}
         new = np.flatnonzero(used) >= len(used) - self._campaign.records[number].valid
         held = sides.held_out[0] & new
         if before is not None and held.any():
             gains = sides.direct.member(0).log_prob_pairs(z[held], x[held])
             gains -= before.direct.log_prob_pairs(z[held], x[held])
             notes["gain"], notes["gain_error"] = float(gains.mean()), float(gains.std() / np.sqrt(len(gains)))
-        return sides, {**notes, "loss": loss.name}
+        return sides, {**notes, "train": time.perf_counter() - began}
 
     def _validity(self, number: int) -> Validity | None:
         """p(valid | z) by all simulations so far."""
@@ -225,7 +253,9 @@ class Drive:
             "show_progress_bars": self._bars,
         }
         direct = DirectPosterior(sides.direct, self._prior, **options)
-        return direct if sides.likelihood is None else HybridPosterior(direct, sides.likelihood, **options)
+        if sides.likelihood is None:
+            return direct
+        return HybridPosterior(direct, sides.likelihood, sides.share, **options)
 
     def _note(
         self,
@@ -238,7 +268,8 @@ class Drive:
         done: bool,
     ) -> None:
         posterior = self.posterior
-        agreement = posterior.agreement() if done and isinstance(posterior, HybridPosterior) else None
+        hybrid = posterior if isinstance(posterior, HybridPosterior) else None
+        other = hybrid.side(self._x_o) if hybrid and done else None
         boundary = posterior.boundary() if done else None
         self._campaign.complete(
             number,
@@ -252,7 +283,10 @@ class Drive:
             boundary_mass=None if boundary is None else boundary.mass,
             gain=notes["gain"],
             used=notes["used"],
-            agreement=agreement,
+            agreement=other and other.effective,
+            khat=other and other.khat,
+            disagreement=notes["disagreement"],
+            share=hybrid and hybrid.share,
             rolled_back=rolled_back,
         )
 

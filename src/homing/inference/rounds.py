@@ -27,11 +27,15 @@ class RoundRecord:
         used: Rows learned from, of all rounds; None for all that are valid.
         volume: The proposal's share of the prior's mass; 1 for the prior, None if not known.
         effective: Effective sample size of a truncated proposal's resampling weights, as a multiple of its draws; None
-            where
-            draws were exact.
+            where draws were exact.
         gain: Nats by which this round's density beats the last one's on held-out rows that the last had not seen.
         agreement: Effective share of importance weights from the direct side to the likelihood's; near one: two
             estimators agree, near zero: at least one is wrong.
+        khat: Pareto shape of the same weights; above 0.7 they cannot be relied on: the direct side misses part of what
+            the likelihood's holds possible.
+        disagreement: How much a draw of the direct side tells about which member of the ensemble it is of, nats.
+        share: The direct side's share of the posterior: a half, or none where the likelihood's is clearly better on
+            held-out rows. None if there is no likelihood's side.
         rolled_back: Whether the round made things worse and was not used.
         failing: Where simulations gave no finite data, in words; empty if no bound on a parameter tells.
         seconds: Wall time by part: sample, simulate, train, audit.
@@ -53,6 +57,9 @@ class RoundRecord:
     effective: float | None = None
     gain: float | None = None
     agreement: float | None = None
+    khat: float | None = None
+    disagreement: float | None = None
+    share: float | None = None
     rolled_back: bool = False
     failing: str = ""
     seconds: dict[str, float] = field(default_factory=dict)
@@ -85,6 +92,9 @@ _COLUMNS: tuple[tuple[str, Callable[[RoundRecord], Any], Callable[[Any], str]], 
     ("held out", lambda r: r.validation_loss, _number(".3f")),
     ("gain", lambda r: r.gain, _number("+.3f")),
     ("agreement", lambda r: r.agreement, _number(".0%")),
+    ("khat", lambda r: r.khat, _number(".2f")),
+    ("members differ", lambda r: r.disagreement, _number(".2f")),
+    ("direct side", lambda r: r.share, _number(".0%")),
     ("at bounds", lambda r: r.boundary_mass, _number(".1%")),
     ("simulate", lambda r: r.seconds.get("simulate"), lambda value: f"{value:.2f} s"),
     ("train", lambda r: r.seconds.get("train"), lambda value: f"{value:.2f} s"),

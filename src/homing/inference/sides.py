@@ -58,12 +58,14 @@ class Sides:
         likelihood: The likelihood, or None.
         info: The direct side's fit.
         held_out: (M, n) bool, each member's held-out rows.
+        share: The direct side's share of the posterior.
     """
 
     direct: Ensemble
     likelihood: SurrogateLikelihood | None
     info: FitInfo
     held_out: np.ndarray
+    share: float = 0.5
 
 
 def learn_sides(
@@ -125,7 +127,10 @@ def sides_of(posterior: Posterior, epochs: int, converged: bool, validation_loss
     assert isinstance(direct, DirectPosterior)
     loss = np.array([np.nan if validation_loss is None else validation_loss])
     info = FitInfo(np.array([epochs]), np.array([converged]), loss, np.zeros((1, 0)), 0.0)
-    return Sides(direct.ensemble, hybrid.likelihood if hybrid else None, info, np.zeros((1, 0), bool))
+    unknown = np.zeros((1, 0), bool)
+    if hybrid is None:
+        return Sides(direct.ensemble, None, info, unknown)
+    return Sides(direct.ensemble, hybrid.likelihood, info, unknown, hybrid.share)
 
 
 def _learn_likelihood(

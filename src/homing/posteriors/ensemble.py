@@ -24,7 +24,7 @@ from homing.estimators.standardize import Standardize
 from homing.programs import Program
 
 _CHUNK = 4096  # draws or densities in one call of a program
-_THREADS = max(2, os.cpu_count() or 1)
+THREADS = max(2, os.cpu_count() or 1)
 
 
 @Program
@@ -33,6 +33,13 @@ def _draw(density: ConditionalDensity, x: Any, seed: Any, chunk: Any) -> Array:
     keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), chunk), _CHUNK)
     context = model.context(x)
     return jax.vmap(lambda key: model.sample(key, context))(keys)
+
+
+@Program
+def _draw_pairs(density: ConditionalDensity, x: Any, seed: Any, chunk: Any) -> Array:
+    model = unwrap(density)
+    keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), chunk), _CHUNK)
+    return jax.vmap(lambda key, data: model.sample(key, model.context(data)))(keys, x)
 
 
 @Program
@@ -63,7 +70,7 @@ def _in_chunks(call: Callable[[int], Any], num: int, on_chunk: Callable[[int], o
             yield np.asarray(call(0))
             return
         yield np.asarray(call(0))  # compiles, once
-        with ThreadPoolExecutor(_THREADS) as pool:
+        with ThreadPoolExecutor(THREADS) as pool:
             yield from pool.map(lambda chunk: np.asarray(call(chunk)), chunks[1:])
 
     parts, done = [], 0
@@ -125,6 +132,11 @@ class Ensemble:
         z = np.concatenate(parts)
         return (z if len(parts) == 1 else rng.permutation(z)).astype(np.float64)
 
+    def sample_pairs(self, x: np.ndarray, seed: int) -> np.ndarray:
+        """One draw of the first member at each x, shape (n, *x_shape); shape (n, d), float64."""
+        data, word, member = self.standardize(x), np.uint32(random.word(seed, "pairs")), self.members[0]
+        return _in_chunks(lambda c: _draw_pairs(member, _padded(data, c), word, np.int32(c)), len(x)).astype(np.float64)
+
     def log_prob(self, z: np.ndarray, x: np.ndarray) -> np.ndarray:
         """log q(z | x) of rows z, shape (n, d), at one x of shape x_shape; shape (n,)."""
         if len(z) == 0:
@@ -142,6 +154,15 @@ class Ensemble:
             _in_chunks(lambda c, d=d: _pair_density(d, _padded(data, c), _padded(z, c)), len(z)) for d in self.members
         ]
         return self._mixed(values)
+
+    def disagreement(self, x: np.ndarray, seed: int) -> float:
+        """How much a draw at x tells about which member it is of, nats: zero for members that agree, log M at most."""
+        if len(self.members) == 1:
+            return 0.0
+        z = self.sample(_CHUNK, x, seed)
+        values = np.stack([self.member(m).log_prob(z, x) for m in range(len(self.members))])
+        ratios = values - self._mixed(values)
+        return max(0.0, float((self.weights @ (np.exp(ratios) * ratios)).mean()))
 
     def _mixed(self, values: Sequence[np.ndarray]) -> np.ndarray:
         with np.errstate(divide="ignore"):  # a member of no weight

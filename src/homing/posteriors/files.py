@@ -56,4 +56,6 @@ def restore(parts: dict[str, Any], show_progress_bars: bool = True) -> Posterior
     names = ("multi_round", "seed", "x_o")
     options: dict[str, Any] = {name: parts[name] for name in names} | {"show_progress_bars": show_progress_bars}
     direct = DirectPosterior(parts["ensemble"], parts["prior"], **options)
-    return HybridPosterior(direct, parts["likelihood"], **options) if "likelihood" in parts else direct
+    if "likelihood" not in parts:
+        return direct
+    return HybridPosterior(direct, parts["likelihood"], parts.get("share", 0.5), **options)

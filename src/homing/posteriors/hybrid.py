@@ -1,23 +1,28 @@
-r"""Two sides of the same simulations, half and half.
+r"""Two sides of the same simulations.
 
-A density of theta given x and a likelihood of x given theta, learned from the same rows, err differently, and no rule
-was found that chooses between them as well as not choosing does: \(p(\theta \mid x) \approx \tfrac12\, q(\theta \mid x)
-+ \tfrac12\, L(x \mid \theta)\, p(\theta) / Z(x)\). The likelihood's half is drawn by tempering draws of the first half;
-its constant Z comes from importance sampling, whose effective sample size is also how far the two sides agree.
+A density of theta given x and a likelihood of x given theta, learned from the same rows, err differently, and an equal
+mixture errs less than either: \(p(\theta \mid x) \approx w\, q(\theta \mid x) + (1 - w)\, \frac1M \sum_m L_m(x \mid
+\theta)\, p(\theta) / Z_m(x)\), with w = 1/2 unless held-out data tell the direct side to be behind. Each member of the
+likelihood is normalised by itself: a mixture of the likelihoods would be the posterior of the boldest, whichever puts
+x_o highest. Its draws come by tempering draws of q; the constants by importance sampling, whose effective sample size
+is also how far the two sides agree.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from homing import random
 from homing.posteriors.direct import DirectPosterior
+from homing.posteriors.ensemble import THREADS
 from homing.posteriors.posterior import Posterior
 from homing.posteriors.student import student_draws, student_log_density
 from homing.posteriors.surrogate import SurrogateLikelihood
+from homing.posteriors.tail import pareto_shape
 from homing.posteriors.tempered import effective_share, temper
 
 _BANK = 8192  # tempered draws kept for an x; a request for more is tempered anew
@@ -28,31 +33,34 @@ class Side(NamedTuple):
     """The likelihood's posterior at one x.
 
     Attributes:
-        z: Tempered draws, shape (n, d).
-        log_evidence: log Z.
+        z: Tempered draws in random order, shape (n, d).
+        log_evidence: log Z_m, shape (M,).
         effective: The importance weights' effective share, when proposed from q(theta | x) alone: one if the sides
-            agree, near
-            zero if they contradict each other.
+            agree, near zero if they contradict each other.
+        khat: The Pareto shape of these weights.
     """
 
     z: np.ndarray
-    log_evidence: float
+    log_evidence: np.ndarray
     effective: float
+    khat: float
 
 
 class HybridPosterior(Posterior):
-    """The equal mixture of a direct posterior and of a learned likelihood times the prior.
+    """The mixture of a direct posterior and of a learned likelihood times the prior.
 
     Args:
         direct: The direct side.
         likelihood: The likelihood's side, learned from the same simulations.
+        share: The direct side's share w of the mixture, from 0 to 1.
         **options: As for `Posterior`.
     """
 
-    def __init__(self, direct: DirectPosterior, likelihood: SurrogateLikelihood, **options: Any):
+    def __init__(self, direct: DirectPosterior, likelihood: SurrogateLikelihood, share: float = 0.5, **options: Any):
         super().__init__(direct.prior, direct.x_shape, **options)
         self.direct = direct
         self.likelihood = likelihood
+        self.share = share
         self._sides: dict[bytes, Side] = {}
 
     def side(self, x: np.ndarray) -> Side:
@@ -71,31 +79,45 @@ class HybridPosterior(Posterior):
         self, num: int, x: np.ndarray, seed: int, on_chunk: Callable[[int], object] | None = None
     ) -> np.ndarray:
         rng = random.generator(seed, "halves")
-        half = int(rng.binomial(num, 0.5))
-        direct = self.direct.ensemble.sample(num - half, x, random.word(seed, "direct"), on_chunk)
+        num_direct = int(rng.binomial(num, self.share))
+        num_other = num - num_direct
+        direct = self.direct.ensemble.sample(num_direct, x, random.word(seed, "direct"), on_chunk)
         bank = self.side(x).z
-        other = (
-            rng.permutation(bank)[:half] if half <= len(bank) else self._temper(half, x, random.word(seed, "temper"))
-        )
+        if num_other <= len(bank):
+            other = rng.permutation(bank)[:num_other]
+        else:
+            other = self._temper(num_other, x, random.word(seed, "temper"))
         if on_chunk is not None:
-            on_chunk(half)
+            on_chunk(num_other)
         return rng.permutation(np.concatenate([direct, other]))
 
     def _log_prob_z(self, z: np.ndarray, x: np.ndarray) -> np.ndarray:
-        sides = [self.direct.ensemble.log_prob(z, x), self._log_joint(z, x) - self.side(x).log_evidence]
-        return np.logaddexp(*sides) - np.log(2)
+        log_sides = [self.direct.ensemble.log_prob(z, x), _log_mean(self._log_joints(z, x), self.side(x).log_evidence)]
+        with np.errstate(divide="ignore"):  # a side of no share
+            log_shares = np.log([self.share, 1 - self.share])
+        return np.logaddexp(log_sides[0] + log_shares[0], log_sides[1] + log_shares[1])
 
-    def _log_joint(self, z: np.ndarray, x: np.ndarray) -> np.ndarray:
-        return self.likelihood.log_likelihood(z, x) + self.prior.log_prob_normal(z)
+    def _log_joint(self, m: int, z: np.ndarray, x: np.ndarray) -> np.ndarray:
+        return self.likelihood.log_likelihood(m, z, x) + self.prior.log_prob_normal(z)
+
+    def _log_joints(self, z: np.ndarray, x: np.ndarray) -> np.ndarray:
+        return np.stack([self._log_joint(m, z, x) for m in range(self.likelihood.num_members)])
 
     def _temper(self, num: int, x: np.ndarray, seed: int) -> np.ndarray:
-        ensemble = self.direct.ensemble
-        start = ensemble.sample(num, x, random.word(seed, "start"))
-        rng = random.generator(seed, "moves")
-        return temper(start, lambda z: ensemble.log_prob(z, x), lambda z: self._log_joint(z, x), rng).z
+        """Draws of all members' posteriors, as many of each, two members at a time."""
+        ensemble, members = self.direct.ensemble, self.likelihood.num_members
 
-    def _evidence(self, x: np.ndarray, draws: np.ndarray) -> tuple[float, float]:
-        """log Z by importance sampling, half from q and half from a t about the tempered draws; and q's agreement."""
+        def one(m: int) -> np.ndarray:
+            start = ensemble.sample(-(-num // members), x, random.word(seed, "start", m))
+            rng = random.generator(seed, "moves", m)
+            return temper(start, lambda z: ensemble.log_prob(z, x), lambda z: self._log_joint(m, z, x), rng).z
+
+        with ThreadPoolExecutor(THREADS) as pool:
+            draws = np.concatenate([one(0), *pool.map(one, range(1, members))])  # the first compiles for all
+        return random.generator(seed, "order").permutation(draws)[:num]
+
+    def _evidence(self, x: np.ndarray, draws: np.ndarray) -> tuple[np.ndarray, float, float]:
+        """log Z_m by importance sampling, half from q and half from a t about the draws; and how q agrees."""
         rng = random.generator(self._seed, "evidence")
         mean, dim = draws.mean(0), draws.shape[1]
         scale = np.linalg.cholesky(1.5 * np.cov(draws.T).reshape(dim, dim) + 1e-12 * np.eye(dim))
@@ -103,15 +125,21 @@ class HybridPosterior(Posterior):
         own = self.direct.ensemble.sample(_CANDIDATES // 2, x, random.word(self._seed, "evidence"))
         z = np.concatenate([own, heavy])
         log_q = self.direct.ensemble.log_prob(z, x)
-        log_joint = self._log_joint(z, x)
+        log_joints = self._log_joints(z, x)
         mixture = np.logaddexp(log_q, student_log_density(z - mean, scale)) - np.log(2)
-        own_weights = (log_joint - log_q)[: len(own)]
-        return float(np.logaddexp.reduce(log_joint - mixture) - np.log(len(z))), effective_share(own_weights)
+        log_evidence = np.logaddexp.reduce(log_joints - mixture, axis=1) - np.log(len(z))
+        own_weights = (_log_mean(log_joints, log_evidence) - log_q)[: len(own)]
+        return log_evidence, effective_share(own_weights), pareto_shape(own_weights)
 
     @property
     def _learned(self) -> dict[str, Any]:
-        return {"ensemble": self.direct.ensemble, "likelihood": self.likelihood}
+        return {"ensemble": self.direct.ensemble, "likelihood": self.likelihood, "share": self.share}
 
     @property
     def _origin(self) -> str:
         return "This HybridPosterior-object was obtained with a SNPE-class method using a flow, and a likelihood flow."
+
+
+def _log_mean(log_joints: np.ndarray, log_evidence: np.ndarray) -> np.ndarray:
+    """log of the members' mean posterior density, from shapes (M, n) and (M,)."""
+    return np.logaddexp.reduce(log_joints - log_evidence[:, None], axis=0) - np.log(len(log_evidence))

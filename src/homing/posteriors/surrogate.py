@@ -41,7 +41,7 @@ def coordinates(prior: Prior, z: np.ndarray, in_theta: bool) -> Coordinates:
 
 @dataclass(frozen=True, eq=False)
 class SurrogateLikelihood:
-    """log L(x | z), up to a constant in z: a mixture of densities of the data.
+    """log L_m(x | z), each up to a constant in z: the members of an ensemble of densities of the data.
 
     Attributes:
         ensemble: The densities; what they call z are standardised data, what they call x are coordinates.
@@ -57,10 +57,15 @@ class SurrogateLikelihood:
     coordinates: Coordinates
     validity: Validity | None = None
 
-    def log_likelihood(self, z: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """Of rows z, shape (n, d), at one x of shape (p,) and that it is valid; shape (n,)."""
-        data = self.standardize(x[None])[0, self.varies]
-        values = self.ensemble.log_prob_pairs(np.broadcast_to(data, (len(z), len(data))), self.coordinates(z))
+    @property
+    def num_members(self) -> int:
+        return len(self.ensemble.members)
+
+    def log_likelihood(self, m: int, z: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """Member m's, of rows z, shape (n, d), at one x of shape (p,) or each at its own, and that x is valid; (n,)."""
+        data = self.standardize(np.atleast_2d(x))[:, self.varies]
+        data = np.broadcast_to(data, (len(z), data.shape[1]))
+        values = self.ensemble.member(m).log_prob_pairs(data, self.coordinates(z))
         return values if self.validity is None else values + self.validity.log_prob(z)
 
 

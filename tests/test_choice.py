@@ -1,0 +1,165 @@
+"""Which side stands, how members and sides differ, and when to stop."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from learning import LinearGaussian, made
+from scipy.stats import genpareto, norm
+
+from homing.inference import SNPE, Stop
+from homing.inference.choice import Lead, likelihood_lead
+from homing.posteriors import Ensemble, HybridPosterior
+from homing.posteriors.tail import pareto_shape
+from homing.priors import BoxUniform, as_prior
+from homing.proposals import FromPrior, Region, TruncatedPrior
+
+NOISE = 0.5
+SPREAD = NOISE / np.sqrt(1 + NOISE**2)  # of the exact posterior under a standard normal prior
+
+
+class ExactDirect:
+    """The exact posterior of z ~ N(0, 1), x ~ N(z, NOISE), but `width` times as wide."""
+
+    def __init__(self, width=1.0):
+        self.scale = width * SPREAD
+
+    def member(self, m):
+        return self
+
+    def predict(self, x):
+        return x
+
+    def sample_pairs(self, x, seed):
+        return self._mean(x) + self.scale * np.random.default_rng(seed).normal(size=x.shape)
+
+    def log_prob_pairs(self, z, x):
+        return norm.logpdf(z, self._mean(x), self.scale)[:, 0]
+
+    def _mean(self, x):
+        return x / (1 + NOISE**2)
+
+
+def lead_of(direct_width, shift, num=4000):
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(num, 1))
+    x = z + NOISE * rng.normal(size=z.shape)
+    likelihood = SimpleNamespace(log_likelihood=lambda m, z, x: norm.logpdf(x, z + shift, NOISE)[:, 0])
+    held_out = rng.random((2, num)) < 0.1
+    prior = as_prior(norm(0, 1))
+    return likelihood_lead(ExactDirect(direct_width), likelihood, prior, z, x, held_out, np.zeros(1), seed=1)
+
+
+def test_two_exact_sides_are_level():
+    lead = lead_of(1.0, 0.0)
+    assert lead.mean == pytest.approx(0, abs=1e-6)  # the ratio of equal densities is one at every draw
+    assert not Lead(0.0, 0.1).is_clear
+
+
+def test_the_likelihood_leads_by_the_divergence_of_a_direct_side_that_is_too_wide():
+    lead = lead_of(3.0, 0.0)
+    divergence = np.log(3) + (1 / 9 - 1) / 2
+    assert lead.mean == pytest.approx(divergence, abs=4 * lead.error)
+    assert lead.is_clear
+
+
+def test_the_likelihood_falls_behind_by_its_own_divergence():
+    lead = lead_of(1.0, 0.5)
+    away = 0.5 / (1 + NOISE**2) / SPREAD  # of the posterior's mean, in its standard deviations
+    assert lead.mean == pytest.approx(-(away**2) / 2, abs=4 * lead.error)
+    assert not lead.is_clear
+
+
+def test_too_few_pairs_decide_nothing():
+    lead = lead_of(3.0, 0.0, num=4)
+    assert lead == Lead(0.0, np.inf)
+    assert not lead.is_clear
+
+
+@pytest.mark.parametrize("shape", [-0.3, 0.2, 0.6, 1.0])
+def test_the_tails_shape_is_found(shape):
+    weights = genpareto.rvs(shape, size=(20, 8192), random_state=1)
+    found = [pareto_shape(np.log(row)) for row in weights]
+    # 271 excesses determine the shape to (1 + k) / sqrt(271); the prior of ten rows pulls it to a half
+    expected = (271 * shape + 5) / 281
+    assert np.mean(found) == pytest.approx(expected, abs=4 * (1 + shape) / np.sqrt(271 * 20))
+
+
+def test_the_tails_shape_tells_a_proposal_that_is_too_narrow():
+    z = 0.6 * np.random.default_rng(0).normal(size=8192)
+    assert pareto_shape(norm.logpdf(z) - norm.logpdf(z, 0, 0.6)) > 0.5  # 0.64 in the limit
+    wide = np.random.default_rng(0).normal(size=8192) * 1.5
+    assert pareto_shape(norm.logpdf(wide) - norm.logpdf(wide, 0, 1.5)) < 0
+    assert np.isnan(pareto_shape(np.zeros(4)))
+    assert np.isnan(pareto_shape(np.zeros(1000)))
+
+
+def test_members_that_agree_do_not_disagree():
+    one = made("maf")
+    twice = Ensemble(one.members * 2, np.full(2, 0.5), one.standardize, one.x_shape)
+    x = np.zeros(one.x_shape)
+    assert one.disagreement(x, 0) == 0
+    assert twice.disagreement(x, 0) == pytest.approx(0, abs=1e-6)
+
+
+def test_members_that_share_nothing_disagree_by_what_tells_them_apart():
+    one, other = made("maf"), made("maf", size=2.0, seed=3)
+    both = Ensemble([*one.members, *other.members], np.full(2, 0.5), one.standardize, one.x_shape)
+    assert 0.1 < both.disagreement(np.zeros(one.x_shape), 0) <= np.log(2)
+
+
+def region(volume):
+    return TruncatedPrior(as_prior(BoxUniform([0.0], [1.0])), _Volume(volume))
+
+
+class _Volume(Region):
+    """A region of known volume."""
+
+    def __init__(self, volume):
+        super().__init__(lambda z: z[:, 0], 0.0, np.zeros((1, 1)))
+        self.__dict__["volume"] = volume
+
+
+def test_when_to_stop():
+    assert not Stop().after(gain=-5.0, disagreement=0.0, seconds=1e9)
+    assert Stop(gain=0.1).after(0.05, None, 0.0)
+    assert not Stop(gain=0.1).after(None, None, 0.0)  # the first round has no gain
+    assert Stop(disagreement=0.1).after(None, 0.05, 0.0)
+    assert not Stop(disagreement=0.1).after(None, 0.2, 0.0)
+    assert Stop(seconds=10.0).after(None, None, 11.0)
+    prior = FromPrior(as_prior(BoxUniform([0.0], [1.0])))
+    assert Stop(volume=0.5).before(region(0.6), prior)
+    assert not Stop(volume=0.5).before(region(0.4), prior)
+    assert Stop(volume=0.5).before(region(0.3), region(0.4))
+    assert not Stop(volume=0.5).before(prior, prior)
+
+
+@pytest.fixture(scope="module")
+def hybrid():
+    simulate, box = LinearGaussian(0.2), BoxUniform([-1.0, -1.0], [1.0, 1.0])
+    inference = SNPE(simulate, box, seed=1, batched=True, show_progress_bars=False)
+    return inference.run([0.3, 0.1], 200), inference
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_a_posterior_of_any_share_is_normalised_and_is_that_of_its_draws(hybrid, share):
+    made, _ = hybrid
+    posterior = HybridPosterior(
+        made.direct, made.likelihood, share, multi_round=False, seed=0, x_o=np.array([0.3, 0.1])
+    )
+    axis = np.linspace(-0.999, 0.999, 120)
+    grid = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
+    density = np.exp(posterior.log_prob(grid)) * (axis[1] - axis[0]) ** 2
+    assert density.sum() == pytest.approx(1, abs=0.03)
+    draws = posterior.sample((4000,), show_progress_bars=False)
+    np.testing.assert_allclose(density @ grid / density.sum(), draws.mean(0), atol=4 * 0.25 / np.sqrt(2000))
+
+
+def test_the_record_says_how_the_sides_and_members_compare(hybrid):
+    _, inference = hybrid
+    record = inference.rounds[-1]
+    assert record.share in (0.0, 0.5)
+    assert record.disagreement >= 0
+    assert record.khat < 1.5
+    for heading in ("khat", "members differ", "direct side"):
+        assert heading in str(inference.rounds)
