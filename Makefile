@@ -7,7 +7,7 @@ RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip --disable-pip-version-check install --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint format bench bench-accuracy clean
+.PHONY: help demo test test-slow lint format bench bench-store bench-accuracy clean
 
 help: ## list what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
@@ -32,6 +32,9 @@ format: $(VENV)/full ## format the sources
 
 bench: $(VENV)/full ## measure speed; PEER_PYTHON=... is a Python with sbi, to measure beside it
 	$(RUN) benchmarks/speed.py compare $(if $(PEER_PYTHON),--peer-python $(PEER_PYTHON))
+
+bench-store: $(VENV)/full ## measure running and keeping simulations; DIRECTORY=... is where the run files go
+	$(RUN) benchmarks/store.py $(if $(DIRECTORY),--directory "$(DIRECTORY)")
 
 bench-accuracy: $(VENV)/full ## score posteriors against references; DATA=... is the folder of sbibm's tasks
 	$(if $(DATA),,$(error DATA is not set: make bench-accuracy DATA=FOLDER, a folder as described in benchmarks/README.md))

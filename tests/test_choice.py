@@ -4,7 +4,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from learning import LinearGaussian, made
 from scipy.stats import genpareto, norm
 
 from homing.inference import SNPE, Stop
@@ -13,6 +12,7 @@ from homing.posteriors import Ensemble, HybridPosterior
 from homing.posteriors.tail import pareto_shape
 from homing.priors import BoxUniform, as_prior
 from homing.proposals import FromPrior, Region, TruncatedPrior
+from learning import LinearGaussian, made
 
 NOISE = 0.5
 SPREAD = NOISE / np.sqrt(1 + NOISE**2)  # of the exact posterior under a standard normal prior

@@ -70,6 +70,28 @@ def test_every_method_recovers_the_posterior(method):
     assert [record.loss for record in inference.rounds] == ["maximum likelihood", expected, expected]
 
 
+@pytest.mark.parametrize("method", ["truncated", "mixture"])
+def test_rows_appended_from_another_proposal_do_not_bias_a_run(method):
+    """Noise as wide as the prior, and most rows from the prior's right end: taken as they are, they pull it there."""
+    x_o, noise = np.array([0.0]), 0.6
+
+    def simulator(theta, rng):
+        return theta + noise * rng.normal(size=theta.shape)
+
+    rng = np.random.default_rng(0)
+    right = rng.uniform(0.4, 1.0, size=(900, 1))
+    inference = SNPE(simulator, BoxUniform([-1.0], [1.0]), seed=2, batched=True, show_progress_bars=False)
+    inference.append_simulations(right, simulator(right, rng), proposal=BoxUniform([0.4], [1.0]))
+    options = SideOptions(members=2, fit=FitOptions(max_num_epochs=80, stop_after_steps=300))
+    posterior = inference.run(x_o, 600, 2, proposal=method, options=options)
+    exact = st.truncnorm(-1 / noise, 1 / noise, 0, noise)
+    draws = np.asarray(posterior.sample((4000,)))[:, 0]
+    assert st.kstest(draws, exact.cdf).statistic < 0.08
+    biased = np.concatenate([right[:, 0], rng.uniform(-1, 1, 600)])  # what unweighted rows would make the prior
+    weight = np.exp(-0.5 * (biased / noise) ** 2)
+    assert (weight @ biased) / weight.sum() > 0.25
+
+
 def test_a_method_is_named_or_given():
     assert as_method("mixture") == Mixture()
     assert as_method(Truncated(0.01)) == Truncated(0.01)

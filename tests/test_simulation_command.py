@@ -85,6 +85,12 @@ def test_a_command_runs_as_any_simulator(program):
     np.testing.assert_array_equal(a.x, b.x)
 
 
+def test_a_failing_programs_words_are_recorded(program):
+    line = program("import sys; sys.stderr.write('no ice'); sys.exit(3)")
+    (error,) = simulate(Simulator(command(line)), THETA[None], np.arange(1)).collect().error
+    assert "exited with code 3. Standard error:\nno ice" in error
+
+
 def test_failures_say_what_the_program_said(program):
     cases = {
         "import sys; sys.stderr.write('no ice'); sys.exit(3)": r"exited with code 3. Standard error:\nno ice",

@@ -146,6 +146,10 @@ def test_dask_workers_killed_in_the_middle_cost_no_row(kills):
             assert (outcomes.ok | (outcomes.status == Status.FAILED)).all()
             executor = client.get_executor()
         killer.join()
+        outcomes = simulate(
+            Simulator(slow, batched=False), THETA[:4], SEEDS[:4], executor=client.get_executor()
+        ).collect()
+        np.testing.assert_array_equal(outcomes.x, here.x[:4])
 
 
 def gather(going, done):

@@ -107,6 +107,22 @@ def test_a_run_of_failures_stops_with_the_first_error(num_workers):
         assert done[:15] == list(range(15))
 
 
+def test_a_round_is_all_of_its_rows_whichever_finish_first():
+    """The first rows take longest, and are no fewer for it."""
+
+    def slow_at_first(theta, seed):
+        time.sleep(0.3 * (theta[0] < 3))
+        return theta
+
+    with ThreadPoolExecutor(4) as threads:
+        going = simulate(Simulator(slow_at_first, batched=False), THETA, SEEDS, executor=threads)
+        pairs = list(going)
+    order = np.concatenate([rows for rows, _ in pairs])
+    assert set(order[-3:]) == {0, 1, 2}
+    assert sorted(order) == list(range(40))
+    assert all(outcomes.ok.all() for _, outcomes in pairs)
+
+
 def test_scattered_failures_do_not_stop_a_run():
     def fails_often(theta, seed):
         if theta[0] % 5:
@@ -216,6 +232,21 @@ def test_a_worker_killed_from_outside_costs_no_row(tmp_path):
     outcomes = simulate(Simulator(once, batched=False), THETA, SEEDS, num_workers=2).collect()
     assert outcomes.ok.all()
     assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_a_leak_that_ends_workers_costs_no_row():
+    """As if there were memory for one simulation in a process's life: nobody is blamed for what others left behind."""
+    leaked = []
+
+    def leaks(theta, seed):
+        leaked.append(theta)
+        if len(leaked) == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return theta
+
+    outcomes = simulate(Simulator(leaks, batched=False), THETA[:6], SEEDS[:6], timeout=100.0).collect()
+    assert outcomes.ok.all(), set(outcomes.error)
+    assert len(set(outcomes.worker)) == 6
 
 
 def test_what_cannot_be_sent_to_a_worker_says_so():

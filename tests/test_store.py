@@ -240,6 +240,13 @@ def test_objects_are_not_stored(tmp_path):
         assert store.rounds[1].result is None
 
 
+def test_each_write_is_on_the_disk_when_it_is_acknowledged(tmp_path):
+    with open_store(tmp_path / "run") as store:
+        db = store._keeper._db
+        settings = [db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")]
+    assert settings == ["wal", 2]  # 2 is FULL
+
+
 def test_a_closed_store_says_so(tmp_path):
     store = open_store(tmp_path / "run")
     store.close()

@@ -210,6 +210,49 @@ def test_a_truncated_file_is_noticed(tmp_path):
         assert path.read_bytes() == whole[:size]  # and left as it is
 
 
+WRITER = """
+import os, sys
+import numpy as np
+from homing.simulation import Outcomes, open_store
+
+store = open_store(sys.argv[1])
+ids = store.plan(1, np.arange(40.0).reshape(20, 2), np.arange(20))
+for row in range(20):
+    store.record(ids[[row]], Outcomes.given(np.arange(40.0).reshape(20, 2)[[row]], [[row]]))
+os.kill(os.getpid(), 9)
+"""
+
+
+@posix
+def test_a_damaged_log_of_a_dead_writer_costs_nothing_acknowledged(tmp_path):
+    subprocess.run([sys.executable, "-c", WRITER, str(tmp_path / "run")])
+    files = {name: (tmp_path / name).read_bytes() for name in ("run", "run-wal")}
+    rng, length = random.Random(3), len(files["run-wal"])
+    places = [0, 20, 30, *(rng.randrange(length) for _ in range(20))]
+    logs = [files["run-wal"][:place] + b"\xaa\xaa" + files["run-wal"][place + 2 :] for place in places]
+    for log in (*logs, b"", files["run-wal"][: length // 2], files["run-wal"]):
+        for open_it in (RunView, open_store):
+            (tmp_path / "run").write_bytes(files["run"])
+            (tmp_path / "run-wal").write_bytes(log)
+            (tmp_path / "run-shm").unlink(missing_ok=True)
+            with open_it(tmp_path / "run") as opened:
+                assert opened.rounds[1].outcomes.ok.all()
+
+
+def test_damage_while_the_file_is_open_is_noticed(tmp_path):
+    x = np.random.default_rng(1).normal(size=(4, 250_000))  # more than SQLite keeps in memory
+    with open_store(tmp_path / "run") as store:
+        ids = store.plan(1, THETA[:4], np.arange(4))
+        for row in range(4):
+            store.record(ids[[row]], Outcomes.given(THETA[[row]], x[[row]]))
+        place = (tmp_path / "run").read_bytes().index(x[0, 5:9].tobytes())
+        with open(tmp_path / "run", "r+b") as file:
+            file.seek(place)
+            file.write(x[0, 6:7].tobytes())
+        with pytest.raises(StoreError, match="run is damaged: the data of batch 1 are not what was written"):
+            store.outcomes(1)
+
+
 def test_files_that_are_no_run_files(tmp_path):
     text, database, newer = tmp_path / "notes.txt", tmp_path / "other.db", tmp_path / "newer"
     text.write_text("theta = 1\n" * 1000)
@@ -307,7 +350,7 @@ def test_a_full_disk_is_a_clear_error_and_costs_nothing_acknowledged(tmp_path):
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
         n = len(done)
-        assert 2 < n < 10
+        assert 2 < n < 20  # as many again in the log as in the file itself
         assert store.rounds[1].pending.tolist() == list(range(n, 200))
         rest = Outcomes.given(THETA[n:], np.full((200 - n, 5000), n))
         assert store.record(ids[n:], rest) == 200 - n  # there is room again: the same store goes on
@@ -316,15 +359,16 @@ def test_a_full_disk_is_a_clear_error_and_costs_nothing_acknowledged(tmp_path):
 
 
 @posix
-@pytest.mark.skipif(os.name == "posix" and os.getuid() != 0, reason="lowers its rights, which only root can")
-def test_a_directory_that_cannot_be_written_as_another_user(tmp_path):
+def test_a_directory_that_cannot_be_written(tmp_path):
     write(tmp_path / "run")
-    for directory in (tmp_path, *list(tmp_path.parents)[:2]):
+    for directory in list(tmp_path.parents)[:2]:
         os.chmod(directory, 0o755)
+    os.chmod(tmp_path, 0o555)
     child = os.fork()
     if child == 0:
         try:
-            os.setuid(65534)
+            if os.getuid() == 0:  # whom nothing stops
+                os.setuid(65534)
             assert len(read(tmp_path / "run")) == 3
             with pytest.raises(StoreError, match=r"cannot be written: .*Is its directory there, and writable"):
                 open_store(tmp_path / "run")

@@ -13,6 +13,7 @@ import time
 import warnings
 import zlib
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,14 +26,14 @@ from homing.errors import ArgumentError, NotTrainedError, SimulationError
 from homing.inference.failing import where_failing
 from homing.inference.learn import Dataset
 from homing.inference.rounds import RoundRecord
-from homing.inference.simulating import run_simulations
+from homing.inference.simulating import finished
 from homing.posteriors import Posterior, restore
 from homing.posteriors.serialize import NotStorable, Packed, pack, unpack
 from homing.priors import Prior
 from homing.priors.fingerprint import prior_fact
 from homing.proposals import FromPrior, Proposal, TruncatedPrior
 from homing.proposals.stored import pack_proposal, proposal_differences, unpack_proposal
-from homing.simulation import Outcomes, Round, Simulator, Status, StoreError, open_store
+from homing.simulation import Outcomes, Round, Simulator, Status, StoreError, open_store, simulate
 from homing.simulation.facts import differences, to_json
 
 LEAST_ROWS = 10  # valid simulations without which nothing is learned
@@ -217,21 +218,15 @@ class Campaign:
         if simulator.batched is None and self._store.recall("batched") is not None:
             simulator = simulator.decided(self._store.recall("batched"))
 
-        def keep(rows: np.ndarray, outcomes: Outcomes, simulator: Simulator) -> None:
-            if self._store.recall("batched") != simulator.batched:
-                self._store.remember("batched", simulator.batched)
-            self._store.record(known.ids[rows], outcomes)
-
-        _, self._simulator = run_simulations(
-            simulator,
-            known.theta,
-            known.seeds,
-            rows=known.pending,
-            show_progress_bar=self._bars,
-            on_outcomes=keep,
-            x_shape=self._store.x_shape,
-            **self._simulating,
+        run = simulate(
+            simulator, known.theta, known.seeds, rows=known.pending, x_shape=self._store.x_shape, **self._simulating
         )
+        with closing(finished(run, len(known.pending), self._bars)) as pairs:
+            for rows, outcomes in pairs:
+                self._simulator = run.simulator
+                if self._store.recall("batched") != self._simulator.batched:
+                    self._store.remember("batched", self._simulator.batched)
+                self._store.record(known.ids[rows], outcomes)
 
     def _enter(self, number: int, proposal: Proposal, seconds: dict[str, float]) -> RoundRecord:
         self.proposals[number] = proposal
@@ -354,11 +349,11 @@ class Campaign:
                 proposals.append(proposal)
             source = np.full(len(ok), 0 if isinstance(proposal, FromPrior) else len(proposals) - 1)
             roles = self._roles_of(number, ok, validation_fraction)
-            parts.append([column[ok] for column in (outcomes.theta, outcomes.x, source, roles)])
+            rows = slice(None) if ok.all() else ok  # a slice copies nothing
+            parts.append([column[rows] for column in (outcomes.theta, outcomes.x, source, roles)])
         theta, x, source, is_validation = (np.concatenate(column) for column in zip(*parts))
-        return Dataset(
-            theta, x.reshape(len(x), *(x.shape[1:] or (1,))).astype(np.float64), source, is_validation, proposals
-        )
+        x = x.reshape(len(x), *(x.shape[1:] or (1,))).astype(np.float64, copy=False)
+        return Dataset(theta, x, source, is_validation, proposals)
 
     def _check_enough(self) -> None:
         valid, newest = sum(record.valid for record in self.records.values()), self.records[self.newest]

@@ -20,7 +20,7 @@ from homing.posteriors.ensemble import Ensemble
 from homing.priors import Prior
 
 _PAIRS = 96  # held-out pairs that are compared, over all members
-_CANDIDATES = 512  # importance draws for each
+_CANDIDATES = 256  # importance draws for each
 _NEAR = 0.5  # share of the rows that count as like x_o
 _CLEARLY = 2.0  # standard errors
 

@@ -47,7 +47,8 @@ class Stop:
         gain: A round's gain, nats of held-out log density, falls below this.
         disagreement: The ensemble's members differ by less than this, nats (`RoundRecord.disagreement`).
         volume: The region that a truncated round would simulate from is more than this share of the last one's.
-        seconds: So much wall time has passed since this process began the run.
+        seconds: So many seconds went into simulating and learning, by the records: rounds that an earlier process
+            finished count too.
     """
 
     gain: float | None = None
@@ -135,9 +136,9 @@ class Drive:
         return self._posterior
 
     def __iter__(self) -> Iterator[RoundRecord]:
-        began = time.perf_counter()
         proposal: Proposal = FromPrior(self._prior)
         kept: Sides | None = None
+        spent = 0.0
         for place, size in enumerate(self._sizes):
             record = self._campaign.simulate(size, proposal)
             is_last = place == len(self._sizes) - 1
@@ -154,7 +155,8 @@ class Drive:
                 kept = sides
             assert kept is not None
             self._posterior = self._make_posterior(kept, record.round)
-            spent = time.perf_counter() - began
+            parts = record.seconds if stored else {**record.seconds, "train": notes["train"]}
+            spent += sum(parts[part] for part in ("sample", "simulate", "train"))
             done = is_last or self._stop.after(notes["gain"], notes["disagreement"], spent)
             if not done:
                 validity, last = self._validity(record.round), proposal

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from homing.errors import ArgumentError, ShapeError, SimulationError
 from homing.posteriors import Posterior
 from homing.priors import Prior, as_prior
 from homing.proposals import as_proposal
-from homing.simulation import Outcomes, Simulator, simulate
+from homing.simulation import Outcomes, Run, Simulator, simulate
 from homing.simulation.outcomes import assembled
 
 
@@ -34,7 +35,8 @@ class PreparedSimulator:
         rows = np.atleast_2d(to_numpy(theta, "theta").astype(np.float64))
         seed = random.global_seed(self.simulator.kind)
         seeds = random.row_seeds(seed, "simulate", 0, len(rows))
-        outcomes, self.simulator = run_simulations(self.simulator, rows, seeds, num_workers=self.num_workers)
+        run = simulate(self.simulator, rows, seeds, num_workers=self.num_workers)
+        outcomes, self.simulator = run.collect(), run.simulator
         return self.simulator.kind.give(outcomes.x)
 
 
@@ -106,34 +108,13 @@ def prepare_for_sbi(simulator: Callable[..., Any], prior: Any) -> tuple[Prepared
     return prepared, PreparedPrior(known) if plain else prior
 
 
-def run_simulations(
-    simulator: Simulator,
-    theta: np.ndarray,
-    seeds: np.ndarray,
-    *,
-    rows: np.ndarray | None = None,
-    show_progress_bar: bool = False,
-    on_outcomes: Callable[[np.ndarray, Outcomes, Simulator], Any] | None = None,
-    **options: Any,
-) -> tuple[Outcomes, Simulator]:
-    """Simulate planned rows, all or some, under a bar; each finished part is handed on before the next is waited for.
-
-    Returns:
-        The outcomes in planned order, and the simulator, of which it is now known whether it is batched.
-    """
-    run = simulate(simulator, theta, seeds, rows=rows, **options)
-    num = len(theta) if rows is None else len(rows)
-
-    def finished() -> Iterator[tuple[np.ndarray, Outcomes]]:
-        with tqdm(total=num, desc=f"Running {num} simulations.", disable=not show_progress_bar) as bar:
-            for rows, outcomes in run:
-                if on_outcomes is not None:
-                    on_outcomes(rows, outcomes, run.simulator)
-                bar.update(len(rows))
-                yield rows, outcomes
-
-    outcomes = assembled(theta, finished())
-    return outcomes, run.simulator
+def finished(run: Run, num: int, show_progress_bar: bool) -> Generator[tuple[np.ndarray, Outcomes], None, None]:
+    """What a run of `num` simulations yields, under a bar. However this ends, the run ends with it."""
+    description = f"Running {num} simulations."
+    with closing(run), tqdm(total=num, desc=description, disable=not show_progress_bar) as bar:
+        for rows, outcomes in run:
+            yield rows, outcomes
+            bar.update(len(rows))
 
 
 def simulate_for_sbi(
@@ -170,14 +151,15 @@ def simulate_for_sbi(
     seed = random.global_seed(prior.kind) if seed is None else seed
     theta = source.draw(num_simulations, random.word(seed, "propose"), show_progress_bar)
     given = prior.give(theta)
-    outcomes, _ = run_simulations(
+    rows = to_numpy(given).astype(np.float64)
+    run = simulate(
         unprepared_simulator(simulator, prior.kind, None),
-        to_numpy(given).astype(np.float64),
+        rows,
         random.row_seeds(seed, "simulate", 0, num_simulations),
-        show_progress_bar=show_progress_bar,
         num_workers=num_workers,
         batch_size=simulation_batch_size,
     )
+    outcomes = assembled(rows, finished(run, num_simulations, show_progress_bar))
     if not outcomes.has_data.any():
         raise SimulationError(
             f"None of {num_simulations} simulations gave data. The first of them: {outcomes.error[0]}"

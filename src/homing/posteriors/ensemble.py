@@ -23,7 +23,7 @@ from homing.estimators.mixture import MixtureNetwork
 from homing.estimators.standardize import Standardize
 from homing.programs import Program
 
-_CHUNK = 4096  # draws or densities in one call of a program
+_CHUNK = 2048  # draws or densities in one call of a program
 THREADS = max(2, os.cpu_count() or 1)
 
 

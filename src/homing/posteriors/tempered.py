@@ -91,7 +91,8 @@ def _move(
     length = 2.38 / np.sqrt(2 * dim) * rng.choice([0.3, 0.6, 1.0], num)[:, None]
     jitter = 1e-3 * z.std(0) * rng.standard_normal(z.shape)
     proposed = z + length * (z[first] - z[second]) + jitter
-    new = np.stack([log_start(proposed), log_target(proposed)])
+    passed = values[0] if t == 1 else log_start(proposed)  # at the end the first density counts no more
+    new = np.stack([passed, log_target(proposed)])
     mix = np.array([1 - t, t])
     accepted = np.log(rng.random(num)) < mix @ new - mix @ values
     z[accepted], values[:, accepted] = proposed[accepted], new[:, accepted]

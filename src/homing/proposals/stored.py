@@ -39,7 +39,8 @@ def unpack_proposal(packed: Packed, prior: Prior, embedding_net: Any = None) -> 
         return FromPrior(prior)
     if parts is None:
         raise ArgumentError(
-            f"A {name} proposal of this run cannot be made again from the file alone: run the lines again that made it."
+            f"A {name} proposal of this run cannot be made again from the file alone: run the lines again that made "
+            "it. What it learned is there by homing.open."
         )
     values = unpack(Packed(parts, packed.arrays), prior, embedding_net)
     if name == FromPosterior.name:

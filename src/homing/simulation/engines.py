@@ -107,7 +107,11 @@ class Lanes:
 
     def submit(self, function: Any, simulator: Any, task: Any) -> Future[Any]:
         packed = self._pack(simulator)
-        lane = self._free.pop() if self._free else _idle.pop() if _idle else _new_lane()
+        lane = self._free.pop() if self._free else _idle.pop() if _idle else None
+        if lane is not None and task.deaths:  # what may have ended a worker is tried in a new one, whose end is its own
+            lane.shutdown(wait=False)
+            lane = None
+        lane = lane or _new_lane()
         try:
             future = lane.submit(_run_packed, function, packed, task)
         except RuntimeError:  # the worker died while it was idle

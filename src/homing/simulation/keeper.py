@@ -103,8 +103,8 @@ class Memory:
     def save_outcomes(self, number: int, ids: np.ndarray, outcomes: Outcomes) -> None:
         rows = outcomes.has_data
         if rows.any():
-            x = outcomes.x.copy() if rows.all() else outcomes.x[rows]
-            self._data.setdefault(number, []).append((ids[rows], x))
+            part = (ids, outcomes.x) if rows.all() else (ids[rows], outcomes.x[rows])
+            self._data.setdefault(number, []).append(part)
 
     def save_result(self, number: int, result: Result) -> None:
         pass

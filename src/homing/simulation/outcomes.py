@@ -49,7 +49,8 @@ class Outcomes:
         """Rows of which nothing is known yet but `theta`, shape (n, d)."""
         n = len(theta)
         x = np.full((n, *((0,) if x_shape is None else x_shape)), np.nan, dtype)
-        text = np.full(n, "", dtype=object)
+        text = np.empty(n, dtype=object)
+        text.fill("")  # much quicker than np.full
         return cls(theta, x, np.zeros(n, np.uint8), text, np.zeros(n), text.copy())
 
     @classmethod
@@ -176,12 +177,12 @@ def assembled(theta: np.ndarray, parts: Iterable[tuple[np.ndarray, Outcomes]]) -
     whole, parts = Outcomes.planned(theta), list(parts)
     for rows, part in parts:
         for name in ("status", "error", "seconds", "worker"):
-            getattr(whole, name)[_span(rows)] = getattr(part, name)
+            getattr(whole, name)[span(rows)] = getattr(part, name)
     x = filled(len(theta), ((rows, part.x) for rows, part in parts if part.x_shape is not None))
     return whole if x is None else replace(whole, x=x)
 
 
-def _span(rows: np.ndarray) -> Any:
+def span(rows: np.ndarray) -> Any:
     """Consecutive rows as a slice, which is copied much faster."""
     consecutive = len(rows) and (np.diff(rows) == 1).all()
     return slice(int(rows[0]), int(rows[-1]) + 1) if consecutive else rows
@@ -195,5 +196,5 @@ def filled(n: int, data: Iterable[tuple[np.ndarray, np.ndarray]]) -> np.ndarray 
             whole = np.full((n, *x.shape[1:]), np.nan, x.dtype)
         elif whole.dtype != x.dtype:
             whole = whole.astype(np.result_type(whole, x), copy=False)
-        whole[_span(rows)] = x
+        whole[span(rows)] = x
     return whole

@@ -138,18 +138,23 @@ class Run(Iterator[tuple[np.ndarray, Outcomes]]):
             elif len(self._plan.rows):
                 self._find_out_if_batched()
             while self._running or (self._has_more() and not interrupt.asked):
-                while self._has_more() and not interrupt.asked and len(self._running) < self._engine.in_flight:
-                    self._submit(run_task, self._next_task())
+                self._hand_out(interrupt)
                 if interrupt.asked:
                     self._cancel_waiting()
                 for future in wait(self._running, return_when=FIRST_COMPLETED).done:
                     outcome = self._finished(*self._take(future))
+                    if self._running:  # several workers: they go on while the caller keeps what this one gave
+                        self._hand_out(interrupt)
                     if outcome is not None:
                         self._done += len(outcome[0])
                         yield outcome
                         self._count_failures(*outcome)
             if interrupt.asked:
                 raise KeyboardInterrupt
+
+    def _hand_out(self, interrupt: Interrupt) -> None:
+        while self._has_more() and not interrupt.asked and len(self._running) < self._engine.in_flight:
+            self._submit(run_task, self._next_task())
 
     def _has_more(self) -> bool:
         return bool(self._again) or self._next < len(self._plan.rows)

@@ -1,9 +1,12 @@
 """The run file: one SQLite file.
 
 SQLite's write-ahead log with `synchronous=FULL` makes each transaction durable before it is acknowledged. SQLite does
-not notice a changed byte, so every row carries a CRC-32 of its content; all of them are checked when the file is
-opened. One process writes: it holds a lock in a file beside the run file, which the operating system releases when the
-process dies, and signs in, so that whoever lost the lock finds out before it writes. Readers are welcome at any time.
+not notice a changed byte in the file, so every row carries a CRC-32 of its content; all of them are checked when the
+file is opened, and data whenever they are read. A changed byte in the log SQLite does notice, and drops without a word
+what comes after it. So each transaction is copied from the log into the file at once, and needs the log no more; only a
+reader can delay that, for as long as it reads, or a full disk. One process writes: it holds a lock in a file beside the
+run file, which the operating system releases when the process dies, and signs in, so that whoever lost the lock finds
+out before it writes. Readers are welcome at any time.
 
 Tables: `fact`, `round` (its proposal), `plan` (theta and seeds, before they are simulated), `simulation` (one row each,
 its outcome), `batch` (the data of simulations acknowledged together), `result`. Arrays are little-endian blobs or .npz.
@@ -96,6 +99,7 @@ class RunFile:
         with explained(self.path, "be written"):
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
+            self._db.execute("PRAGMA wal_autocheckpoint = 1")
             self._save("fact", WRITER, self._me)
 
     def close(self) -> None:
@@ -245,9 +249,11 @@ class RunFile:
     def data(self, number: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         with explained(self.path, "be read"):
             query = (
-                "SELECT ids, has_data, dtype, shape, x FROM batch WHERE round = ? AND dtype NOT NULL ORDER BY number"
+                "SELECT number, ids, has_data, dtype, shape, x_crc, x FROM batch "
+                "WHERE round = ? AND dtype NOT NULL ORDER BY number"
             )
-            for ids, has_data, dtype, shape, x in self._db.execute(query, (number,)):
+            for batch, ids, has_data, dtype, shape, crc, x in self._db.execute(query, (number,)):
+                _check_data(batch, crc, x)
                 rows = np.frombuffer(ids, "<i8")[np.frombuffer(has_data, bool)]
                 data = np.frombuffer(x, dtype).reshape(len(rows), *json.loads(shape))
                 yield rows, data.astype(data.dtype.newbyteorder("="), copy=False)
@@ -262,8 +268,12 @@ class RunFile:
             if verdict != "ok":
                 raise Damage(verdict)
             for number, crc, x in self._db.execute("SELECT number, x_crc, x FROM batch"):
-                if crc != zlib.crc32(x):
-                    raise Damage(f"the data of batch {number} are not what was written")
+                _check_data(number, crc, x)
+
+
+def _check_data(batch: int, crc: int, x: bytes) -> None:
+    if crc != zlib.crc32(x):
+        raise Damage(f"the data of batch {batch} are not what was written")
 
 
 def _create(path: Path) -> None:

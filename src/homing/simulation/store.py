@@ -20,7 +20,7 @@ import numpy as np
 from homing.errors import ArgumentError, ShapeError
 from homing.simulation.facts import differences, to_json
 from homing.simulation.keeper import Arrays, Contents, Keeper, Memory, Result, Round, StoreError
-from homing.simulation.outcomes import Outcomes, Status, filled, joined
+from homing.simulation.outcomes import Outcomes, Status, filled, joined, span
 
 
 class Store:
@@ -141,7 +141,8 @@ class Store:
 
         Args:
             ids: Shape (n,), ids that `plan` gave, in any order.
-            outcomes: Their outcomes; those still planned are passed over.
+            outcomes: Their outcomes; those still planned are passed over. In memory, data are kept without a copy: do
+                not change them afterwards.
 
         Returns:
             How many were new.
@@ -161,8 +162,10 @@ class Store:
             raise ArgumentError(
                 f"record: the ids {ids.min()} to {ids.max()} were not all planned; known are 0 to {total - 1}."
             )
-        once = np.zeros(len(ids), bool)
-        once[np.unique(ids, return_index=True)[1]] = True
+        once = np.ones(len(ids), bool)
+        if not (np.diff(ids) > 0).all():
+            once[:] = False
+            once[np.unique(ids, return_index=True)[1]] = True
         return sum(self._record(known, ids, outcomes, once) for known in self.rounds.values())
 
     def _record(self, known: Round, ids: np.ndarray, outcomes: Outcomes, wanted: np.ndarray) -> int:
@@ -171,8 +174,9 @@ class Store:
         mine = mine[known.outcomes.status[rows[mine]] == Status.PLANNED]
         if not len(mine):
             return 0
-        rows, part = rows[mine], outcomes if len(mine) == len(outcomes) else outcomes[mine]
-        if not np.array_equal(part.theta, known.theta[rows], equal_nan=True):
+        rows, part = span(rows[mine]), outcomes if len(mine) == len(outcomes) else outcomes[mine]
+        given, planned = part.theta, known.theta[rows]
+        if not (np.array_equal(given, planned) or np.array_equal(given, planned, equal_nan=True)):  # the first is quick
             raise ArgumentError(
                 "record: an outcome's theta is not what was planned under its id; are the ids in order?"
             )
@@ -254,7 +258,12 @@ def open_store(path: str | Path | None = None) -> Store:
         return Store(Memory())
     from homing.simulation.runfile import RunFile
 
-    return Store(RunFile(Path(path), write=True))
+    file = RunFile(Path(path), write=True)
+    try:
+        return Store(file)
+    except BaseException:
+        file.close()
+        raise
 
 
 def _extended(old: Round, new: Round) -> Round:
