@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from homing import random
-from homing.estimators import PosteriorBuilder, Ridge, fit_standardize, likelihood_density
+from homing.estimators import PosteriorBuilder, Ridge, Standardize, fit_standardize, likelihood_density
 from homing.estimators.validity import Validity
 from homing.posteriors import (
     DirectPosterior,
@@ -111,7 +111,7 @@ def learn_sides(
     direct = Ensemble(trained, equal, standardize, x.shape[1:])
     likelihood = None
     if options.likelihood and x.ndim == 2 and x.shape[1] <= MOST_COLUMNS:
-        likelihood = _learn_likelihood(prior, z, direct, features, weight, held_out, seed, options, validity)
+        likelihood = _learn_likelihood(prior, z, x, standardize, weight, held_out, seed, options, validity)
     return Sides(direct, likelihood, info, held_out)
 
 
@@ -136,14 +136,19 @@ def sides_of(posterior: Posterior, epochs: int, converged: bool, validation_loss
 def _learn_likelihood(
     prior: Prior,
     z: np.ndarray,
-    direct: Ensemble,
-    features: np.ndarray,
+    x: np.ndarray,
+    standardize: Standardize,
     weight: np.ndarray,
     held_out: np.ndarray,
     seed: int,
     options: SideOptions,
     validity: Validity | None,
 ) -> SurrogateLikelihood | None:
+    whole = (x == np.round(x)).all(0) & (np.ptp(x, axis=0) > 0)
+    if whole.any():  # a density knows no whole numbers: k stands for the interval from k to k + 1
+        x = x + whole * random.generator(seed, "whole numbers").random(x.shape)
+        standardize = fit_standardize(x, options.builder.z_score_x, z)
+    features = standardize(x)
     varies = features.std(0) > 1e-6
     if not varies.any():
         return None
@@ -157,7 +162,7 @@ def _learn_likelihood(
     ]
     trained, _ = fit(members, rows, held_out, MaximumLikelihood(), options.fit, random.word(seed, "fit likelihood"))
     ensemble = likelihood_ensemble(trained, np.full(len(trained), 1 / len(trained)), z.shape[1])
-    return SurrogateLikelihood(ensemble, direct.standardize, varies, seen_as, validity)
+    return SurrogateLikelihood(ensemble, standardize, varies, whole, seen_as, validity)
 
 
 def _better_coordinates(prior: Prior, z: np.ndarray, data: np.ndarray) -> Coordinates:

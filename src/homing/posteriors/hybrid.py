@@ -104,13 +104,14 @@ class HybridPosterior(Posterior):
         return np.stack([self._log_joint(m, z, x) for m in range(self.likelihood.num_members)])
 
     def _temper(self, num: int, x: np.ndarray, seed: int) -> np.ndarray:
-        """Draws of all members' posteriors, as many of each, two members at a time."""
-        ensemble, members = self.direct.ensemble, self.likelihood.num_members
+        """Draws of all members' posteriors, as many of each; each starts from a direct member's draws."""
+        members = self.likelihood.num_members
 
         def one(m: int) -> np.ndarray:
-            start = ensemble.sample(-(-num // members), x, random.word(seed, "start", m))
+            direct = self.direct.ensemble.member(m % len(self.direct.ensemble.members))
+            start = direct.sample(-(-num // members), x, random.word(seed, "start", m))
             rng = random.generator(seed, "moves", m)
-            return temper(start, lambda z: ensemble.log_prob(z, x), lambda z: self._log_joint(m, z, x), rng).z
+            return temper(start, lambda z: direct.log_prob(z, x), lambda z: self._log_joint(m, z, x), rng).z
 
         with ThreadPoolExecutor(THREADS) as pool:
             draws = np.concatenate([one(0), *pool.map(one, range(1, members))])  # the first compiles for all

@@ -47,6 +47,8 @@ class SurrogateLikelihood:
         ensemble: The densities; what they call z are standardised data, what they call x are coordinates.
         standardize: From data to standardised data.
         varies: (p,) bool: the columns that are not constant.
+        whole: (p,) bool: the columns of whole numbers, which the densities know as intervals of length one: a number
+            is looked up at its interval's middle.
         coordinates: From z to what the densities are conditioned on.
         validity: p(valid | z), where simulations fail depending on z: the densities know valid data only.
     """
@@ -54,6 +56,7 @@ class SurrogateLikelihood:
     ensemble: Ensemble
     standardize: Standardize
     varies: np.ndarray
+    whole: np.ndarray
     coordinates: Coordinates
     validity: Validity | None = None
 
@@ -63,7 +66,7 @@ class SurrogateLikelihood:
 
     def log_likelihood(self, m: int, z: np.ndarray, x: np.ndarray) -> np.ndarray:
         """Member m's, of rows z, shape (n, d), at one x of shape (p,) or each at its own, and that x is valid; (n,)."""
-        data = self.standardize(np.atleast_2d(x))[:, self.varies]
+        data = self.standardize(np.atleast_2d(x) + 0.5 * self.whole)[:, self.varies]
         data = np.broadcast_to(data, (len(z), data.shape[1]))
         values = self.ensemble.member(m).log_prob_pairs(data, self.coordinates(z))
         return values if self.validity is None else values + self.validity.log_prob(z)
