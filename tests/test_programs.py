@@ -4,6 +4,7 @@ import os
 import stat
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -304,3 +305,18 @@ def test_importing_prints_nothing_and_writes_nothing(tmp_path):
     )
     assert done.stdout == done.stderr == ""
     assert not list(Path(tmp_path).iterdir())
+
+
+def test_threads_that_want_the_same_program_compile_it_once():
+    traces = []
+
+    def slowly(x):
+        traces.append(1)
+        time.sleep(0.2)
+        return 2 * x
+
+    program = Program(slowly)
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(lambda k: float(program(np.float32(k))), range(4)))
+    assert results == [0, 2, 4, 6]
+    assert len(traces) == program.num_traces == 1

@@ -24,6 +24,7 @@ import pickle
 import platform
 import stat
 import tempfile
+import threading
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -61,6 +62,7 @@ class Program:
         functools.update_wrapper(self, function)
         self.function = function
         self._compiled: dict[Any, Any] = {}
+        self._compiling = threading.Lock()
 
     @property
     def num_traces(self) -> int:
@@ -72,10 +74,11 @@ class Program:
         static = tuple(None if _is_dynamic(leaf) else leaf for leaf in leaves)
         shapes = tuple((leaf.shape, leaf.dtype) for leaf in dynamic)
         key = (treedef, static, tuple(map(_is_dynamic, leaves)), shapes)
-        compiled = self._compiled.get(key)
-        if compiled is None:
-            compiled = self._compiled[key] = _compile(self, treedef, leaves, dynamic)
-        return compiled(dynamic)
+        if key not in self._compiled:
+            with self._compiling:  # threads that want the same program wait for the first of them
+                if key not in self._compiled:
+                    self._compiled[key] = _compile(self, treedef, leaves, dynamic)
+        return self._compiled[key](dynamic)
 
     def flat(self, treedef: Any, leaves: list[Any]) -> Callable[[list[Any]], Any]:
         """The function of the arrays alone, as a list."""

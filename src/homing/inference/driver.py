@@ -35,7 +35,6 @@ from homing.proposals import FromPrior, Proposal, TruncatedPrior
 from homing.training import MaximumLikelihood
 
 _WORSE = 0.1  # nats by which a round must fall behind its predecessor, beyond two standard errors, to be rolled back
-_PREDECESSOR_MEMBERS = 2
 _LIKE_X_O = 0.05  # share of the region's rows whose data count as like x_o
 
 
@@ -125,6 +124,7 @@ class Drive:
         self._bars = show_progress_bars
         self._posterior: Posterior | None = None
         self._name = f"run from round {campaign.newest + 1}"
+        self._key = {"learned by": self._name}
         settings = {"proposal": method.name, "method": as_settings(method), "options": as_settings(options)}
         campaign.require(**{self._name: {"x_o": self._x_o.ravel(), "sizes": sizes, **settings}})
 
@@ -141,9 +141,8 @@ class Drive:
         spent = 0.0
         for place, size in enumerate(self._sizes):
             record = self._campaign.simulate(size, proposal)
-            is_last = place == len(self._sizes) - 1
-            stored = self._stored(record, is_last)
-            sides, notes = stored or self._learn(record.round, kept, is_last)
+            stored = self._stored(record)
+            sides, notes = stored or self._learn(record.round, kept)
             tick = time.perf_counter()
             rolled_back = (
                 stored is None
@@ -157,13 +156,13 @@ class Drive:
             self._posterior = self._make_posterior(kept, record.round)
             parts = record.seconds if stored else {**record.seconds, "train": notes["train"]}
             spent += sum(parts[part] for part in ("sample", "simulate", "train"))
-            done = is_last or self._stop.after(notes["gain"], notes["disagreement"], spent)
+            done = place == len(self._sizes) - 1 or self._stop.after(notes["gain"], notes["disagreement"], spent)
             if not done:
                 validity, last = self._validity(record.round), proposal
                 proposal = self._method.propose(self._posterior, validity, self._seed("propose", record.round))
                 done = self._stop.before(proposal, last)
             if stored is None:
-                self._note(record.round, kept, notes, rolled_back, time.perf_counter() - tick, is_last, done)
+                self._note(record.round, kept, notes, rolled_back, time.perf_counter() - tick, done)
             yield self._campaign.records[record.round]
             if done:
                 return
@@ -171,13 +170,10 @@ class Drive:
     def _seed(self, purpose: str, number: int) -> int:
         return random.word(self._campaign.seed, purpose, number)
 
-    def _key(self, is_last: bool) -> dict[str, Any]:
-        return {"learned by": self._name, "is last": is_last}
-
-    def _stored(self, record: RoundRecord, is_last: bool) -> tuple[Sides, dict[str, Any]] | None:
+    def _stored(self, record: RoundRecord) -> tuple[Sides, dict[str, Any]] | None:
         """What a round is known to have learned, where a run goes on from its file."""
         embedding_net = self._options.builder.embedding_net
-        posterior = self._campaign.learned(record.round, self._key(is_last), embedding_net)
+        posterior = self._campaign.learned(record.round, self._key, embedding_net)
         if posterior is None:
             return None
         self._x_o = check_observation(self._x_o, posterior.x_shape)
@@ -186,7 +182,7 @@ class Drive:
             "disagreement": record.disagreement,
         }
 
-    def _learn(self, number: int, before: Sides | None, is_last: bool) -> tuple[Sides, dict[str, Any]]:
+    def _learn(self, number: int, before: Sides | None) -> tuple[Sides, dict[str, Any]]:
         """Learn from all rows that the method uses, and score the predecessor on the rows it has not seen."""
         began = time.perf_counter()
         data = self._campaign.dataset(0.1)
@@ -196,14 +192,12 @@ class Drive:
             weights = np.ones(len(weights))
         used = weights > 0
         order = random.generator(self._campaign.seed, "order").random(len(used))
-        prior, options = self._prior, self._options
+        prior = self._prior
         z, x = prior.to_normal(data.theta[used]), data.x[used]
-        if not is_last:
-            options = replace(options, members=min(options.members, _PREDECESSOR_MEMBERS))
         loss = self._method.loss if len(data.proposals) > 1 else MaximumLikelihood()
         seed = self._seed("learn", number)
         validity = self._validity(number)
-        sides = learn_sides(prior, z, x, weights[used], order[used], loss, seed, options, validity)
+        sides = learn_sides(prior, z, x, weights[used], order[used], loss, seed, self._options, validity)
         if sides.likelihood is not None:
             shown = (prior, z, x, sides.held_out, self._x_o, self._seed("choose", number))
             lead = likelihood_lead(sides.direct, sides.likelihood, *shown)
@@ -266,7 +260,6 @@ class Drive:
         notes: dict[str, Any],
         rolled_back: bool,
         seconds: float,
-        is_last: bool,
         done: bool,
     ) -> None:
         posterior = self.posterior
@@ -277,7 +270,7 @@ class Drive:
             number,
             {"train": notes["train"], "audit": seconds},
             posterior,
-            self._key(is_last),
+            self._key,
             loss=notes["loss"],
             epochs=int(sides.info.epochs.max()),
             converged=bool(sides.info.converged.all()),

@@ -69,9 +69,8 @@ def _in_chunks(call: Callable[[int], Any], num: int, on_chunk: Callable[[int], o
         if len(chunks) == 1:
             yield np.asarray(call(0))
             return
-        yield np.asarray(call(0))  # compiles, once
         with ThreadPoolExecutor(THREADS) as pool:
-            yield from pool.map(lambda chunk: np.asarray(call(chunk)), chunks[1:])
+            yield from pool.map(lambda chunk: np.asarray(call(chunk)), chunks)
 
     parts, done = [], 0
     for part in results():
@@ -160,8 +159,8 @@ class Ensemble:
         if len(self.members) == 1:
             return 0.0
         z = self.sample(_CHUNK, x, seed)
-        values = np.stack([self.member(m).log_prob(z, x) for m in range(len(self.members))])
-        ratios = values - self._mixed(values)
+        values = [self.member(m).log_prob(z, x) for m in range(len(self.members))]
+        ratios = np.stack(values) - self._mixed(values)
         return max(0.0, float((self.weights @ (np.exp(ratios) * ratios)).mean()))
 
     def _mixed(self, values: Sequence[np.ndarray]) -> np.ndarray:

@@ -114,7 +114,7 @@ class HybridPosterior(Posterior):
             return temper(start, lambda z: direct.log_prob(z, x), lambda z: self._log_joint(m, z, x), rng).z
 
         with ThreadPoolExecutor(THREADS) as pool:
-            draws = np.concatenate([one(0), *pool.map(one, range(1, members))])  # the first compiles for all
+            draws = np.concatenate(list(pool.map(one, range(members))))
         return random.generator(seed, "order").permutation(draws)[:num]
 
     def _evidence(self, x: np.ndarray, draws: np.ndarray) -> tuple[np.ndarray, float, float]:

@@ -14,6 +14,7 @@ https://arxiv.org/abs/1412.6980.
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -35,7 +36,7 @@ from homing.training.losses import Loss, Rows
 _MAX_STRETCH = 64  # epochs between two returns to Python at most,
 _STRETCH_ENTRIES = 2**20  # and entries of their rows' orders, which are drawn in Python
 _STRETCH_SECONDS = 0.2
-_THREADS = max(2, os.cpu_count() or 1)
+_OTHER_THREADS = max(1, (os.cpu_count() or 1) - 1)  # beside this one
 
 
 @dataclass(frozen=True)
@@ -262,12 +263,25 @@ def fit(
 
     def train(m: int) -> _Outcome:
         return _fit_member(
-            members[m], padded, is_validation[m], loss, options, seeds[m], proposals, on_epochs if m == 0 else None
+            members[m],
+            padded,
+            is_validation[m],
+            loss,
+            options,
+            seeds[m],
+            proposals,
+            on_epochs if m == 0 else None,
+            halt,
         )
 
-    first = train(0)  # compiles for all
-    with ThreadPoolExecutor(_THREADS) as pool:
-        outcomes = [first, *pool.map(train, range(1, len(members)))]
+    halt = threading.Event()
+    with ThreadPoolExecutor(_OTHER_THREADS) as pool:
+        others = [pool.submit(train, m) for m in range(1, len(members))]
+        try:
+            outcomes = [train(0), *(other.result() for other in others)]  # the first here, where an interrupt is heard
+        except BaseException:
+            halt.set()
+            raise
     length = max(len(outcome.history) for outcome in outcomes)
     info = FitInfo(
         epochs=np.array([outcome.epochs for outcome in outcomes]),
@@ -288,6 +302,7 @@ def _fit_member(
     seed: np.uint32,
     proposals: Gaussians | None,
     on_epochs: Callable[[int], object] | None,
+    halt: threading.Event,
 ) -> _Outcome:
     split = _split(is_validation, len(rows.z), np.random.default_rng(seed))
     batch = options.batch_size
@@ -304,7 +319,7 @@ def _fit_member(
     state, shuffle = _first_state(model, settings), np.random.default_rng([1, int(seed)])
     most = int(np.clip(_STRETCH_ENTRIES // len(rows.z), 1, _MAX_STRETCH))
     history, stretch, done, converged = [], 1, 0, False
-    while not converged and done < options.max_num_epochs:
+    while not converged and done < options.max_num_epochs and not halt.is_set():
         last = min(done + stretch, options.max_num_epochs)
         tick = time.perf_counter()
         orders = np.zeros((most, len(rows.z)), np.int32)
