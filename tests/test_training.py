@@ -200,18 +200,14 @@ def test_sizes_grow_by_a_factor_of_four():
     assert all(module.bucket(n) >= n for n in (1, 1024, 1025, 4096, 4097))
 
 
-def test_an_interrupt_is_heard():
+@pytest.mark.parametrize("members", [1, 2])
+def test_an_interrupt_is_heard(members):
+    """And ends all members, which would train for ever."""
+
     def stop(epochs):
         if epochs > 3:
             raise KeyboardInterrupt
 
+    options = FitOptions(batch_size=10, stop_after_epochs=10**6)
     with pytest.raises(KeyboardInterrupt):
-        fit(
-            marked(),
-            rows(),
-            VALIDATION,
-            Mark(),
-            FitOptions(batch_size=10, stop_after_epochs=10**6),
-            seed=0,
-            on_epochs=stop,
-        )
+        fit(marked() * members, rows(), np.repeat(VALIDATION, members, 0), Mark(), options, seed=0, on_epochs=stop)

@@ -32,5 +32,6 @@ def likelihood_density(
         transformer="affine",
         hidden_features=hidden_features,
         num_layers=num_layers,
+        depth=2,
     )
     return conditional_density(core, base)

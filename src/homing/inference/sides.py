@@ -44,7 +44,7 @@ class SideOptions:
     """
 
     builder: PosteriorBuilder = field(default_factory=lambda: PosteriorBuilder("nsf", num_transforms=3, num_bins=8))
-    members: int = 2
+    members: int = 4
     likelihood: bool = True
     fit: FitOptions = field(default_factory=lambda: FitOptions(stop_after_steps=500))
 
