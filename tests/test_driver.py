@@ -7,7 +7,7 @@ from scipy.stats import norm
 from homing.errors import ArgumentError, ObservationError
 from homing.estimators.columns import ColumnMap, choose_columns
 from homing.estimators.ridge import Ridge, quadratic
-from homing.inference import SNPE, Stop
+from homing.inference import SNPE, Stop, driver
 from homing.inference.driver import plan_rounds
 from homing.inference.sides import SideOptions
 from homing.posteriors.tempered import effective_share, temper
@@ -174,6 +174,31 @@ def test_iterate_gives_the_loop_and_stops_when_told():
     record, posterior = steps[0]
     assert record.asked == 270
     assert posterior.sample((3,)).shape == (3, 2)
+
+
+def test_a_round_that_made_things_worse_is_rolled_back(monkeypatch):
+    """The second round learns from data that were mixed up."""
+    learn_sides, learned = driver.learn_sides, []
+
+    def muddled(prior, z, x, *rest):
+        x = x if not learned else np.random.default_rng(0).permutation(x)
+        learned.append(learn_sides(prior, z, x, *rest))
+        return learned[-1]
+
+    monkeypatch.setattr(driver, "learn_sides", muddled)
+    inference = SNPE(
+        lambda theta, rng: theta + 0.1 * rng.normal(size=theta.shape),
+        BoxUniform([-1.0, -1.0], [1.0, 1.0]),
+        seed=3,
+        batched=True,
+        show_progress_bars=False,
+    )
+    posterior = inference.run([0.3, -0.2], 600, 2, options=QUICK)
+    assert [record.rolled_back for record in inference.rounds] == [False, True]
+    assert inference.rounds[1].gain < -0.1
+    assert posterior.direct.ensemble is learned[0].direct
+    assert str(inference.rounds).splitlines()[2].endswith("rolled back")
+    np.testing.assert_allclose(posterior.sample((2000,)).mean(0), [0.3, -0.2], atol=0.06)
 
 
 def test_what_run_refuses():

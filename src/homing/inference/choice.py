@@ -2,8 +2,9 @@ r"""Which side held-out simulations speak for.
 
 Both sides are densities of theta given x: the direct one as it is, the likelihood's after division by its constant
 \(Z(x_i) = \int L(x_i \mid \theta)\, p(\theta)\, d\theta\), here by importance sampling from the direct side. On pairs
-(theta_i, x_i) that a member of both has not learned from, the difference of their log densities is an unbiased
-comparison, and those whose data are most like x_o are the ones that matter. The rule is one-sided. The likelihood's
+(theta_i, x_i) that a member of both has not learned from, weighed as if theta_i were from the prior, the difference of
+their log densities is what one loses by the other, and those whose data are most like x_o are the ones that matter.
+The rule is one-sided. The likelihood's
 side stands alone where it is clearly ahead; where it is behind, the mixture stays: a log density punishes a side that
 is too sure at a few x far more than a posterior at one x suffers from it.
 """
@@ -22,7 +23,9 @@ from homing.priors import Prior
 _PAIRS = 96  # held-out pairs that are compared, over all members
 _CANDIDATES = 256  # importance draws for each
 _NEAR = 0.5  # share of the rows that count as like x_o
-_CLEARLY = 2.0  # standard errors
+_CLEARLY = 2.0  # standard errors,
+_MATTERS = 0.01  # nats,
+_LEAST = 10  # and pairs without which nothing is clear
 
 
 class Lead(NamedTuple):
@@ -33,7 +36,7 @@ class Lead(NamedTuple):
 
     @property
     def is_clear(self) -> bool:
-        return self.mean > _CLEARLY * self.error
+        return self.mean - _CLEARLY * self.error > _MATTERS
 
 
 def likelihood_lead(
@@ -42,6 +45,7 @@ def likelihood_lead(
     prior: Prior,
     z: np.ndarray,
     x: np.ndarray,
+    weight: np.ndarray,
     held_out: np.ndarray,
     x_o: np.ndarray,
     seed: int,
@@ -54,6 +58,7 @@ def likelihood_lead(
         prior: The prior.
         z: Parameters, shape (n, d).
         x: Data, shape (n, *x_shape).
+        weight: What each row counts for, so that all together are as if from the prior, shape (n,).
         held_out: (M, n) bool, the rows that each member has not learned from.
         x_o: The observation, shape x_shape.
         seed: Below 2**32.
@@ -61,15 +66,18 @@ def likelihood_lead(
     seen = direct.predict(np.concatenate([x_o[None], x]))
     distance = ((seen[1:] - seen[0]) ** 2).mean(1)
     near = distance <= np.quantile(distance, _NEAR)
-    leads = []
+    leads, counts = [], []
     for m, held in enumerate(held_out):
         rows = random.generator(seed, "pairs", m).permutation(np.flatnonzero(held & near))
-        rows = rows[: _PAIRS // len(held_out)]
+        rows = rows[: -(-_PAIRS // len(held_out))]
+        counts.append(weight[rows])
         leads.append(_leads(direct.member(m), likelihood, m, prior, z[rows], x[rows], random.word(seed, "draws", m)))
-    lead = np.concatenate(leads)
-    if len(lead) < 2:
+    lead, count = np.concatenate(leads), np.concatenate(counts)
+    if len(lead) < _LEAST:
         return Lead(0.0, np.inf)
-    return Lead(float(lead.mean()), float(lead.std(ddof=1) / np.sqrt(len(lead))))
+    share = count / count.sum()
+    mean = float(share @ lead)
+    return Lead(mean, float(np.sqrt((share**2) @ (lead - mean) ** 2)))
 
 
 def _leads(

@@ -155,8 +155,9 @@ class Drive:
             assert kept is not None
             self._posterior = self._make_posterior(kept, record.round)
             parts = record.seconds if stored else {**record.seconds, "train": notes["train"]}
-            spent += sum(parts[part] for part in ("sample", "simulate", "train"))
-            done = place == len(self._sizes) - 1 or self._stop.after(notes["gain"], notes["disagreement"], spent)
+            spent += sum(parts.get(part, 0.0) for part in ("sample", "simulate", "train"))
+            differ = None if rolled_back else notes["disagreement"]
+            done = place == len(self._sizes) - 1 or self._stop.after(notes["gain"], differ, spent)
             if not done:
                 validity, last = self._validity(record.round), proposal
                 proposal = self._method.propose(self._posterior, validity, self._seed("propose", record.round))
@@ -198,8 +199,10 @@ class Drive:
         seed = self._seed("learn", number)
         validity = self._validity(number)
         sides = learn_sides(prior, z, x, weights[used], order[used], loss, seed, self._options, validity)
-        if sides.likelihood is not None:
-            shown = (prior, z, x, sides.held_out, self._x_o, self._seed("choose", number))
+        if sides.likelihood is not None and isinstance(
+            loss, MaximumLikelihood
+        ):  # else rows are not as if from the prior
+            shown = (prior, z, x, weights[used], sides.held_out, self._x_o, self._seed("choose", number))
             lead = likelihood_lead(sides.direct, sides.likelihood, *shown)
             sides = replace(sides, share=0.0 if lead.is_clear else 0.5)
         self._check_tripwire(sides, number, used, data.x)
@@ -209,7 +212,8 @@ class Drive:
         held = sides.held_out[0] & new
         if before is not None and held.any():
             gains = sides.direct.member(0).log_prob_pairs(z[held], x[held])
-            gains -= before.direct.log_prob_pairs(z[held], x[held])
+            members = range(len(before.direct.members))  # a mixture of them would be ahead of any one
+            gains -= np.mean([before.direct.member(m).log_prob_pairs(z[held], x[held]) for m in members], axis=0)
             notes["gain"], notes["gain_error"] = float(gains.mean()), float(gains.std() / np.sqrt(len(gains)))
         return sides, {**notes, "train": time.perf_counter() - began}
 

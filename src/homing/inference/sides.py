@@ -115,11 +115,6 @@ def learn_sides(
     return Sides(direct, likelihood, info, held_out)
 
 
-def posterior_of(sides: Sides, prior: Prior, **options: object) -> DirectPosterior:
-    """The direct side as a posterior."""
-    return DirectPosterior(sides.direct, prior, **options)
-
-
 def sides_of(posterior: Posterior, epochs: int, converged: bool, validation_loss: float | None) -> Sides:
     """The sides that a posterior was made of, with what its round's record kept of the fit."""
     hybrid = posterior if isinstance(posterior, HybridPosterior) else None
@@ -161,8 +156,8 @@ def _learn_likelihood(
         for m, out in enumerate(held_out)
     ]
     trained, _ = fit(members, rows, held_out, MaximumLikelihood(), options.fit, random.word(seed, "fit likelihood"))
-    ensemble = likelihood_ensemble(trained, np.full(len(trained), 1 / len(trained)), z.shape[1])
-    return SurrogateLikelihood(ensemble, standardize, varies, whole, seen_as, validity)
+    ensemble = likelihood_ensemble(trained, z.shape[1])
+    return SurrogateLikelihood(ensemble, standardize, varies, seen_as, validity, whole if whole.any() else None)
 
 
 def _better_coordinates(prior: Prior, z: np.ndarray, data: np.ndarray) -> Coordinates:

@@ -133,6 +133,8 @@ class Ensemble:
 
     def sample_pairs(self, x: np.ndarray, seed: int) -> np.ndarray:
         """One draw of the first member at each x, shape (n, *x_shape); shape (n, d), float64."""
+        if len(x) == 0:
+            return np.zeros((0, self.dim))
         data, word, member = self.standardize(x), np.uint32(random.word(seed, "pairs")), self.members[0]
         return _in_chunks(lambda c: _draw_pairs(member, _padded(data, c), word, np.int32(c)), len(x)).astype(np.float64)
 
@@ -154,14 +156,17 @@ class Ensemble:
         ]
         return self._mixed(values)
 
-    def disagreement(self, x: np.ndarray, seed: int) -> float:
-        """How much a draw at x tells about which member it is of, nats: zero for members that agree, log M at most."""
+    def disagreement(self, x: np.ndarray, seed: int) -> float | None:
+        """How much a draw at x tells about which member it is of, nats: zero if they agree, log M at most.
+
+        None if there is but one.
+        """
         if len(self.members) == 1:
-            return 0.0
+            return None
         z = self.sample(_CHUNK, x, seed)
         values = [self.member(m).log_prob(z, x) for m in range(len(self.members))]
         ratios = np.stack(values) - self._mixed(values)
-        return max(0.0, float((self.weights @ (np.exp(ratios) * ratios)).mean()))
+        return float(np.maximum((self.weights @ (np.exp(ratios) * ratios)).mean(), 0.0))
 
     def _mixed(self, values: Sequence[np.ndarray]) -> np.ndarray:
         with np.errstate(divide="ignore"):  # a member of no weight

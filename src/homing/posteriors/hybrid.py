@@ -25,7 +25,8 @@ from homing.posteriors.surrogate import SurrogateLikelihood
 from homing.posteriors.tail import pareto_shape
 from homing.posteriors.tempered import effective_share, temper
 
-_BANK = 8192  # tempered draws kept for an x; a request for more is tempered anew
+_BANK = 16_384  # draws for an x without tempering anew; those of the likelihood's side are kept, and given again
+_LEAST_BANK = 4096
 _CANDIDATES = 16_384  # importance draws for the constant
 
 
@@ -67,7 +68,7 @@ class HybridPosterior(Posterior):
         """The likelihood's side at an x of shape x_shape."""
         key = x.tobytes()
         if key not in self._sides:
-            z = self._temper(_BANK, x, random.word(self._seed, "bank"))
+            z = self._temper(max(_LEAST_BANK, round(_BANK * (1 - self.share))), x, random.word(self._seed, "bank"))
             self._sides[key] = Side(z, *self._evidence(x, z))
         return self._sides[key]
 

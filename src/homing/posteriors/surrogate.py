@@ -47,18 +47,18 @@ class SurrogateLikelihood:
         ensemble: The densities; what they call z are standardised data, what they call x are coordinates.
         standardize: From data to standardised data.
         varies: (p,) bool: the columns that are not constant.
-        whole: (p,) bool: the columns of whole numbers, which the densities know as intervals of length one: a number
-            is looked up at its interval's middle.
         coordinates: From z to what the densities are conditioned on.
         validity: p(valid | z), where simulations fail depending on z: the densities know valid data only.
+        whole: (p,) bool: the columns of whole numbers, which the densities know as intervals of length one: a number
+            is looked up at its interval's middle. None for no column.
     """
 
     ensemble: Ensemble
     standardize: Standardize
     varies: np.ndarray
-    whole: np.ndarray
     coordinates: Coordinates
     validity: Validity | None = None
+    whole: np.ndarray | None = None
 
     @property
     def num_members(self) -> int:
@@ -66,12 +66,15 @@ class SurrogateLikelihood:
 
     def log_likelihood(self, m: int, z: np.ndarray, x: np.ndarray) -> np.ndarray:
         """Member m's, of rows z, shape (n, d), at one x of shape (p,) or each at its own, and that x is valid; (n,)."""
-        data = self.standardize(np.atleast_2d(x) + 0.5 * self.whole)[:, self.varies]
+        middle = 0.0 if self.whole is None else 0.5 * self.whole
+        data = self.standardize(np.atleast_2d(x) + middle)[:, self.varies]
         data = np.broadcast_to(data, (len(z), data.shape[1]))
         values = self.ensemble.member(m).log_prob_pairs(data, self.coordinates(z))
         return values if self.validity is None else values + self.validity.log_prob(z)
 
 
-def likelihood_ensemble(members: list[ConditionalDensity], weights: np.ndarray, dim: int) -> Ensemble:
+def likelihood_ensemble(members: list[ConditionalDensity], dim: int) -> Ensemble:
     """Densities of data given coordinates as an ensemble that takes coordinates as they are."""
-    return Ensemble(members, weights, Standardize(np.zeros(()), np.ones(()), soft=False), (dim,))
+    return Ensemble(
+        members, np.full(len(members), 1 / len(members)), Standardize(np.zeros(()), np.ones(()), soft=False), (dim,)
+    )

@@ -27,6 +27,8 @@ def pareto_shape(log_weights: np.ndarray) -> float:
     if tail < _LEAST:
         return float("nan")
     largest = np.sort(log_weights)[-tail - 1 :]
+    if not np.isfinite(largest[-1]):
+        return float("nan")
     weights = np.exp(largest - largest[-1])
     excess = weights[1:] - weights[0]
     return float("nan") if excess[-1] <= 0 else _shape(excess)

@@ -141,14 +141,20 @@ class Run(Iterator[tuple[np.ndarray, Outcomes]]):
                 self._hand_out(interrupt)
                 if interrupt.asked:
                     self._cancel_waiting()
+                broken: SimulationError | None = None
                 for future in wait(self._running, return_when=FIRST_COMPLETED).done:
                     outcome = self._finished(*self._take(future))
-                    if self._running:  # several workers: they go on while the caller keeps what this one gave
-                        self._hand_out(interrupt)
+                    if self._running and broken is None:  # they go on while the caller keeps what this one gave
+                        try:
+                            self._hand_out(interrupt)
+                        except SimulationError as error:  # after what is done has been kept
+                            broken = error
                     if outcome is not None:
                         self._done += len(outcome[0])
                         yield outcome
                         self._count_failures(*outcome)
+                if broken is not None:
+                    raise broken
             if interrupt.asked:
                 raise KeyboardInterrupt
 

@@ -276,11 +276,12 @@ def fit(
 
     halt = threading.Event()
     with ThreadPoolExecutor(_OTHER_THREADS) as pool:
-        others = [pool.submit(train, m) for m in range(1, len(members))]
         try:
+            others = [pool.submit(train, m) for m in range(1, len(members))]
             outcomes = [train(0), *(other.result() for other in others)]  # the first here, where an interrupt is heard
         except BaseException:
             halt.set()
+            pool.shutdown(wait=False, cancel_futures=True)
             raise
     length = max(len(outcome.history) for outcome in outcomes)
     info = FitInfo(
