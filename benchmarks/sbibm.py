@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,8 @@ def one_run(data: str, name: str, observation: int, budget: int, seed: int, exac
         "calls": calls,
         "rounds": len(inference.rounds),
         "agreement": last.agreement,
+        "share": last.share,
+        "rolled_back": [record.round for record in inference.rounds if record.rolled_back],
         "outside": outside,
     }
 
@@ -101,7 +103,7 @@ def main() -> None:
     wanted = [key for key in wanted if (*key, metric) not in done]
     with ProcessPoolExecutor(given.jobs, mp_context=get_context("spawn")) as pool:
         futures = [pool.submit(one_run, given.data, *key, not given.fast) for key in wanted]
-        for future in futures:
+        for future in as_completed(futures):  # none waits in memory for a slower one
             row = future.result()
             rows.append(row)
             with given.out.open("a") as file:
