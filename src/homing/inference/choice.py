@@ -4,9 +4,8 @@ Both sides are densities of theta given x: the direct one as it is, the likeliho
 \(Z(x_i) = \int L(x_i \mid \theta)\, p(\theta)\, d\theta\), here by importance sampling from the direct side. On pairs
 (theta_i, x_i) that a member of both has not learned from, weighed as if theta_i were from the prior, the difference of
 their log densities is what one loses by the other, and those whose data are most like x_o are the ones that matter.
-The rule is one-sided. The likelihood's
-side stands alone where it is clearly ahead; where it is behind, the mixture stays: a log density punishes a side that
-is too sure at a few x far more than a posterior at one x suffers from it.
+The rule is one-sided. The likelihood's side stands alone where it is clearly ahead; where it is behind, the mixture
+stays: a log density punishes a side that is too sure at a few x far more than a posterior at one x suffers from it.
 """
 
 from __future__ import annotations

@@ -199,9 +199,8 @@ class Drive:
         seed = self._seed("learn", number)
         validity = self._validity(number)
         sides = learn_sides(prior, z, x, weights[used], order[used], loss, seed, self._options, validity)
-        if sides.likelihood is not None and isinstance(
-            loss, MaximumLikelihood
-        ):  # else rows are not as if from the prior
+        as_if_from_prior = isinstance(loss, MaximumLikelihood)  # by their weights
+        if sides.likelihood is not None and as_if_from_prior:
             shown = (prior, z, x, weights[used], sides.held_out, self._x_o, self._seed("choose", number))
             lead = likelihood_lead(sides.direct, sides.likelihood, *shown)
             sides = replace(sides, share=0.0 if lead.is_clear else 0.5)

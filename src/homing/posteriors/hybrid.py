@@ -1,7 +1,7 @@
 r"""Two sides of the same simulations.
 
-A density of theta given x and a likelihood of x given theta, learned from the same rows, err differently, and an equal
-mixture errs less than either: \(p(\theta \mid x) \approx w\, q(\theta \mid x) + (1 - w)\, \frac1M \sum_m L_m(x \mid
+A density of theta given x and a likelihood of x given theta, learned from the same rows, err differently, and neither
+is the better one everywhere: \(p(\theta \mid x) \approx w\, q(\theta \mid x) + (1 - w)\, \frac1M \sum_m L_m(x \mid
 \theta)\, p(\theta) / Z_m(x)\), with w = 1/2 unless held-out data tell the direct side to be behind. Each member of the
 likelihood is normalised by itself: a mixture of the likelihoods would be the posterior of the boldest, whichever puts
 x_o highest. Its draws come by tempering draws of q; the constants by importance sampling, whose effective sample size
