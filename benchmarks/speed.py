@@ -179,7 +179,7 @@ class Figure:
     first_run: bool = False
 
 
-def figures(what: Sequence[str], sizes: Sequence[int]) -> Iterator[Figure]:
+def figures(what: Sequence[str], sizes: Sequence[int], losses: Sequence[str]) -> Iterator[Figure]:
     """The figures to measure, those of one run side by side."""
     if "import" in what:
         yield Figure("`import homing`, s", ("import",), None, itemgetter("import_homing"), 1.5)
@@ -191,7 +191,7 @@ def figures(what: Sequence[str], sizes: Sequence[int]) -> Iterator[Figure]:
             yield run(f"{label}, s", theirs=("tutorial",), value=itemgetter("total"), goal=goal)
             yield run(f"{label}: training, s", theirs=("tutorial",), value=lambda record: sum(record["train"]))
             yield run(f"{label}: memory, MiB", theirs=("memory",), value=itemgetter("peak_mib"), goal=1)
-    for model, loss in product(("maf", "nsf"), ("mle", "atomic")) if "train" in what else ():
+    for model, loss in product(("maf", "nsf"), losses) if "train" in what else ():
         for n in sizes:
             run = ("train", "--model", model, "--loss", loss, "--n", str(n), "--epochs", str(SIZES[n]))
             value = itemgetter("row_epochs_per_second")
@@ -202,9 +202,11 @@ def figures(what: Sequence[str], sizes: Sequence[int]) -> Iterator[Figure]:
         yield Figure(f"`log_prob`, {model}, 1 / s", run, run, itemgetter("log_probs_per_second"), 3, True)
 
 
-def compare(peer_python: str | None, repeats: int, what: Sequence[str], sizes: Sequence[int]) -> str:
+def compare(
+    peer_python: str | None, repeats: int, what: Sequence[str], sizes: Sequence[int], losses: Sequence[str]
+) -> str:
     """The table. All figures are measured once before any is measured again, ours and the peer's in turn."""
-    rows = list(figures(what, sizes))
+    rows = list(figures(what, sizes, losses))
     records: dict[Any, list[Record]] = {}
     with tempfile.TemporaryDirectory() as caches:
         for repeat in range(repeats):
@@ -286,6 +288,7 @@ def arguments() -> argparse.Namespace:
     parts = ["import", "tutorial", "train", "sample"]
     comparer.add_argument("--what", nargs="+", choices=parts, default=parts)
     comparer.add_argument("--sizes", nargs="+", type=int, choices=list(SIZES), default=list(SIZES))
+    comparer.add_argument("--losses", nargs="+", choices=["mle", "atomic"], default=["mle", "atomic"])
     return parser.parse_args()
 
 

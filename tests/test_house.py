@@ -16,15 +16,17 @@ import homing
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src"
 # A room imports only rooms of lower floors; rooms of one floor do not know each other. The face, homing/__init__.py, is
-# the roof. Pictures need nothing but arrays, so plots stand low, where posteriors may call them.
+# the roof. Diagnostics and pictures need nothing but arrays, so they stand low, where posteriors may call them.
 FLOORS = [
     {"errors", "programs"},
     {"arrays"},
     {"random"},
-    {"priors", "simulation", "estimators", "plots"},
+    {"priors", "simulation", "estimators"},
     {"training"},
+    {"diagnostics"},
+    {"plots"},
     {"posteriors"},
-    {"proposals", "diagnostics"},
+    {"proposals"},
     {"inference"},
     {"report"},
     {"cli", "utils"},

@@ -1,0 +1,5 @@
+"""Whether to believe a posterior: arrays in, a verdict out."""
+
+from homing.diagnostics.verdict import Check, Verdict
+
+__all__ = ["Check", "Verdict"]
