@@ -2,7 +2,7 @@
 
 from homing.estimators.build import Builder, Estimator, PosteriorBuilder, posterior_nn
 from homing.estimators.density import ConditionalDensity, Context
-from homing.estimators.likelihood import likelihood_density
+from homing.estimators.likelihood import LikelihoodBuilder, likelihood_nn
 from homing.estimators.mixture import Gaussians, MixtureNetwork
 from homing.estimators.ridge import Ridge
 from homing.estimators.standardize import Standardize, fit_standardize
@@ -13,11 +13,12 @@ __all__ = [
     "Context",
     "Estimator",
     "Gaussians",
+    "LikelihoodBuilder",
     "MixtureNetwork",
     "PosteriorBuilder",
     "Ridge",
     "Standardize",
     "fit_standardize",
-    "likelihood_density",
+    "likelihood_nn",
     "posterior_nn",
 ]

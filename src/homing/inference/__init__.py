@@ -8,13 +8,17 @@ from homing.inference.options import TrainOptions
 from homing.inference.rounds import RoundRecord, Rounds
 from homing.inference.sides import SideOptions
 from homing.inference.simulating import prepare_for_sbi, simulate_for_sbi
+from homing.inference.snle import SNLE
 from homing.inference.snpe import SNPE
 
 SNPE_C = APT = NPE = SNPE
+NLE = SNLE
 
 __all__ = [
     "APT",
+    "NLE",
     "NPE",
+    "SNLE",
     "SNPE",
     "SNPE_C",
     "FromLast",

@@ -6,10 +6,15 @@ from collections.abc import Callable
 from typing import Any
 
 from homing.errors import ArgumentError
+from homing.inference.sequential import Sequential
+from homing.inference.snle import SNLE
 from homing.inference.snpe import SNPE
-from homing.posteriors import DirectPosterior
+from homing.posteriors import Posterior
 
-_METHODS = {"SNPE": SNPE, "SNPE_C": SNPE, "APT": SNPE, "NPE": SNPE}
+METHODS: dict[str, type[Sequential]] = {
+    **dict.fromkeys(("SNPE", "SNPE_C", "APT", "NPE"), SNPE),
+    **dict.fromkeys(("SNLE", "NLE"), SNLE),
+}
 
 
 def infer(
@@ -19,13 +24,13 @@ def infer(
     num_simulations: int = 1000,
     num_workers: int = 1,
     **options: Any,
-) -> DirectPosterior:
+) -> Posterior:
     """Simulate from the prior, learn, and return the posterior, good for any x.
 
     Args:
         simulator: A function from theta to data.
         prior: Anything that `SNPE` takes.
-        method: `"SNPE"` (also `"SNPE_C"`, `"APT"`, `"NPE"`).
+        method: `"SNPE"` (also `"SNPE_C"`, `"APT"`, `"NPE"`), `"SNLE"` (`"NLE"`).
         num_simulations: How many.
         num_workers: Processes that simulate.
         **options: Further arguments of the method, for example `seed=1`.
@@ -40,6 +45,6 @@ def infer(
         >>> posterior.sample((5,), x=[0.5]).shape
         (5, 1)
     """
-    if method not in _METHODS:
-        raise ArgumentError(f"method must be one of {', '.join(_METHODS)}, found {method!r}.")
-    return _METHODS[method](simulator, prior, num_workers=num_workers, **options)(num_simulations=num_simulations)
+    if method not in METHODS:
+        raise ArgumentError(f"method must be one of {', '.join(METHODS)}, found {method!r}.")
+    return METHODS[method](simulator, prior, num_workers=num_workers, **options)(num_simulations=num_simulations)
