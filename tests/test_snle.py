@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
-from scipy.stats import norm
+from paramax import unwrap
+from scipy.stats import gamma, norm
 
 from homing.errors import ArgumentError, NotTrainedError, ObservationError
 from homing.estimators import likelihood_nn
 from homing.inference import SNLE, infer, simulate_for_sbi
 from homing.inference.likelihoods import LikelihoodLearner
-from homing.posteriors import MCMC, MCMCPosterior, VIPosterior, load
+from homing.posteriors import MCMC, MCMCPosterior, VIPosterior, load, restore
 from homing.priors import BoxUniform
 from homing.training import FitOptions
 
@@ -74,25 +75,16 @@ def test_several_trials_multiply(finished):
 
 
 def test_a_default_x_of_several_trials(finished):
-    posterior = finished[1].build_posterior(finished[1]._learned) if finished[1]._learned else finished[0]
-    other = load_copy(posterior)
+    other = restore(finished[0].parts, show_progress_bars=False)
     other.set_default_x(np.repeat(X_O[None], 3, axis=0))
     assert other.default_x.shape == (3, 2)
     assert "x=[[0.3, -0.2], [0.3, -0.2], [0.3, -0.2]]" in str(other)
-
-
-def load_copy(posterior):
-    from homing.posteriors import restore
-
-    return restore(posterior.parts, show_progress_bars=False)
 
 
 def test_gradients_follow_the_same_density(finished):
     surrogate = finished[0].surrogate
     z = np.random.default_rng(0).normal(size=(5, 2)) * 0.3
     target = surrogate.differentiable(0, X_O)
-    from paramax import unwrap
-
     ours = [float(unwrap(target)(row.astype(np.float32))) for row in z]
     theirs = surrogate.log_likelihood(0, z, X_O) - 0.5 * (z**2).sum(1)
     np.testing.assert_allclose(np.subtract(ours, ours[0]), theirs - theirs[0], atol=2e-3)
@@ -115,11 +107,11 @@ def test_rounds_by_hand_and_other_samplers():
     check_linear(posterior.sample((2000,)))
     assert [record.proposal for record in inference.rounds] == ["prior", "posterior"]
     assert inference.rounds[1].used == 400
-    chains = inference.build_posterior(sample_with="slice", num_chains=40)
+    chains = inference.build_posterior(sample_with="slice", num_chains=200)
     check_linear(chains.sample((2000,)))
     assert chains.sampling_info()["rhat"] < 1.1
     assert isinstance(inference.build_posterior(sample_with="vi"), VIPosterior)
-    with pytest.raises(ArgumentError, match="Options of a sampler need its name, sample_with=...; found num_chains"):
+    with pytest.raises(ArgumentError, match=r"Options of a sampler need its name, sample_with=...; found num_chains"):
         inference.build_posterior(num_chains=40)
 
 
@@ -157,11 +149,8 @@ def test_killed_and_resumed_it_is_the_same(tmp_path):
     def run(rounds, simulator):
         inference = SNLE(simulator, BOX, seed=5, batched=True, store=tmp_path / "run.homing", show_progress_bars=False)
         try:
-            for posterior in inference.iterate(X_O, 450, options=QUICK):
-                rounds -= 1
-                if rounds == 0:
-                    break
-            return posterior[1]
+            steps = inference.iterate(X_O, 450, options=QUICK)
+            return [next(steps)[1] for _ in range(rounds)][-1]
         finally:
             inference.close()
 
@@ -185,7 +174,7 @@ def test_what_it_refuses():
         SNLE(prior=BOX, density_estimator=3)
     with pytest.raises(ArgumentError, match='model must be "maf" or "nsf", found \'mdn\''):
         likelihood_nn("mdn")
-    with pytest.raises(ArgumentError, match="num_bins must be|num_transforms must be a positive whole number"):
+    with pytest.raises(ArgumentError, match="num_transforms must be a positive whole number"):
         likelihood_nn(num_transforms=0)
     with pytest.raises(ArgumentError, match="SNLE has no argument workers; for running simulations it has num_workers"):
         SNLE(prior=BOX, workers=3)
@@ -197,7 +186,7 @@ def test_what_it_refuses():
 
 
 def test_a_prior_without_known_gradients_has_the_other_samplers():
-    prior = [norm(0, 1), __import__("scipy.stats").stats.gamma(2.0)]
+    prior = [norm(0, 1), gamma(2.0)]
     inference = SNLE(
         lambda theta, rng: theta + 0.1 * rng.normal(size=theta.shape),
         prior,

@@ -47,7 +47,7 @@ class Program:
     """A function of pytrees, compiled for the arrays' shapes; all that is not an array is static and must be hashable.
 
     Args:
-        function: Takes and returns pytrees; what it returns must consist of arrays.
+        function: Takes and returns pytrees; what it returns must consist of arrays in tuples and lists.
 
     Attributes:
         num_traces: How many programs there are, traced here or loaded.

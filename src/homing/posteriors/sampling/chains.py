@@ -34,7 +34,7 @@ class MCMC:
 
     Attributes:
         method: `"slice"`, needs densities only; `"nuts"` or `"hmc"`, need gradients and the package blackjax.
-        num_chains: Chains side by side.
+        num_chains: Chains side by side; None for 100, or for 500 that are sliced: many at once cost little more.
         warmup_steps: Steps of each chain before its draws count; NUTS and HMC choose their step size in them.
         thin: Of so many draws, one is kept.
         num_leapfrog: Steps of each of HMC's trajectories.
@@ -42,8 +42,8 @@ class MCMC:
 
     name: ClassVar[str] = "mcmc"
     method: Literal["nuts", "hmc", "slice"] = "slice"
-    num_chains: int = 100
-    warmup_steps: int = 50
+    num_chains: int | None = None
+    warmup_steps: int = 30
     thin: int = 2
     num_leapfrog: int = 8
 
@@ -52,6 +52,8 @@ class MCMC:
             raise ArgumentError(f"mcmc_method must be one of {', '.join(map(repr, _METHODS))}, found {self.method!r}.")
         for name in ("num_chains", "thin", "num_leapfrog"):
             value = getattr(self, name)
+            if (name, value) == ("num_chains", None):
+                continue
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
                 raise ArgumentError(f"{name} must be a positive whole number, found {value!r}.")
 
@@ -59,8 +61,9 @@ class MCMC:
         rng = random.generator(seed, "moves", member)
         start = target.start.sample(_PARTICLES, random.word(seed, "start", member))
         particles = temper(start, target.start.log_density, target.log_density, rng).z
-        chains = particles[_spread(particles, self.num_chains, rng)]
-        steps = max(-(-num // self.num_chains), _LEAST_STEPS)
+        num_chains = self.num_chains or (500 if self.method == "slice" else 100)
+        chains = particles[_spread(particles, num_chains, rng)]
+        steps = max(-(-num // num_chains), _LEAST_STEPS)
         scale = _scale(particles)
         if self.method == "slice":
             history, divergences = self._slice(target, chains, scale, steps, rng), 0.0

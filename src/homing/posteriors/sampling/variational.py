@@ -70,8 +70,9 @@ class Variational:
             *(NonTrainable(array.astype(np.float32)) for array in (found.mean(0), scale)),
         )
         key, sampled = (np.uint32(random.word(seed, name, member)) for name in ("fit", "draws"))
+        params, rest = _partition(flow)
         fitted = _fit(flow, target.differentiable(), key, self.num_steps, self.particles)
-        flow = eqx.combine(fitted, _partition(flow)[1])
+        flow = eqx.combine(jax.tree.unflatten(jax.tree.structure(params), fitted), rest)
         count = -(-max(num, _JUDGED) // _JUDGED) * _JUDGED
         z, log_q = (np.asarray(array, np.float64) for array in _draw(flow, sampled, count))
         return Drawn(z[:num], quality(target.log_density(z[:_JUDGED]) - log_q[:_JUDGED]))
@@ -97,7 +98,7 @@ def _partition(flow: Any) -> tuple[Any, Any]:
 
 
 @Program
-def _fit(flow: Any, target: Any, seed: Any, num_steps: int, particles: int) -> Any:
+def _fit(flow: Any, target: Any, seed: Any, num_steps: int, particles: int) -> list[Array]:
     params, rest = _partition(flow)
     log_density = unwrap(target)
     optimizer = optax.chain(
@@ -118,7 +119,7 @@ def _fit(flow: Any, target: Any, seed: Any, num_steps: int, particles: int) -> A
 
     keys = jax.random.split(jax.random.key(seed), num_steps)
     (params, _), _ = jax.lax.scan(step, (params, optimizer.init(params)), keys)
-    return params
+    return jax.tree.leaves(params)  # a module cannot be the result of a program that is stored
 
 
 @Program
