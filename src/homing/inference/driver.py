@@ -198,6 +198,7 @@ class Drive:
             weight=weights[used],
             order=random.generator(self._campaign.seed, "order").random(len(used))[used],
             loss=loss,
+            proposal=data.proposals[-1],
             as_if_from_prior=isinstance(loss, MaximumLikelihood),
             x_o=self._x_o,
             validity=self._validity(number),
@@ -212,7 +213,8 @@ class Drive:
             gains = learned.score(0, z[held], x[held])
             members = range(before.num_members)  # a mixture of them would be ahead of any one
             gains = gains - np.mean([before.score(m, z[held], x[held]) for m in members], axis=0)
-            notes["gain"], notes["gain_error"] = float(gains.mean()), float(gains.std() / np.sqrt(len(gains)))
+            if np.isfinite(gains).all():
+                notes["gain"], notes["gain_error"] = float(gains.mean()), float(gains.std() / np.sqrt(len(gains)))
         return learned, {**notes, "train": time.perf_counter() - began}
 
     def _disagreement(self, notes: dict[str, Any], number: int) -> float | None:

@@ -12,6 +12,7 @@ from homing.estimators.validity import Validity
 from homing.inference.rounds import RoundRecord
 from homing.posteriors import Posterior
 from homing.priors import Prior
+from homing.proposals import Proposal
 from homing.training import FitInfo, FitOptions, Loss
 
 HELD_OUT = 0.12  # of the rows, for each member of an ensemble
@@ -28,6 +29,7 @@ class Material:
         weight: What each row counts for, so that all together are as if from the prior, shape (n,).
         order: A number in [0, 1) for each row, shape (n,), that never changes: it says which member holds it out.
         loss: What a density of theta is trained by; a likelihood or a ratio has a loss of its own.
+        proposal: What the newest rows were drawn from.
         as_if_from_prior: Whether the weights make the rows such.
         x_o: The observation, or None while there is none.
         validity: p(valid | z), or None where failures do not depend on z.
@@ -40,6 +42,7 @@ class Material:
     weight: np.ndarray
     order: np.ndarray
     loss: Loss
+    proposal: Proposal
     as_if_from_prior: bool
     x_o: np.ndarray | None
     validity: Validity | None

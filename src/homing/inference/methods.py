@@ -122,7 +122,7 @@ def as_method(proposal: Any) -> Method:
     Raises:
         ArgumentError: If there is none of that name.
     """
-    if isinstance(proposal, (Truncated, FromLast, Mixture)):
+    if not isinstance(proposal, (str, type)) and hasattr(proposal, "propose") and hasattr(proposal, "weigh"):
         return proposal
     if isinstance(proposal, str) and proposal in METHODS:
         return METHODS[proposal]

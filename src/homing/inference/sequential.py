@@ -24,7 +24,7 @@ from homing.inference.options import TrainOptions, as_settings, train_options
 from homing.inference.rounds import RoundRecord
 from homing.inference.simulating import check_count, unprepared_prior, unprepared_simulator
 from homing.posteriors import Posterior
-from homing.proposals import FromPosterior, as_proposal
+from homing.proposals import FromPosterior
 from homing.training import MaximumLikelihood
 
 
@@ -82,7 +82,7 @@ class Sequential(Inference):
     """
 
     name: ClassVar[str]
-    default_method: ClassVar[str] = "truncated"
+    default_method: ClassVar[str | Method] = "truncated"
     training_options: ClassVar[tuple[str, ...]] = (
         *("training_batch_size", "learning_rate", "stop_after_epochs", "max_num_epochs", "clip_max_norm"),
     )
@@ -152,7 +152,7 @@ class Sequential(Inference):
         options = self._options(training)
         check_count(num_simulations)
         self._campaign.check_options(self._campaign.newest + 1, asdict(options))
-        self._campaign.simulate(num_simulations, as_proposal(proposal, self.prior))
+        self._campaign.simulate(num_simulations, self._as_proposal(proposal))
         self._train(options)
         return self.build_posterior()
 
@@ -312,6 +312,7 @@ class Sequential(Inference):
                 weight=weight[used],
                 order=random.generator(self.seed, "order").random(len(used))[used],
                 loss=MaximumLikelihood(),
+                proposal=data.proposals[-1],
                 as_if_from_prior=True,
                 x_o=self._proposed_at(),
                 validity=valid_where(self.prior, *campaign.tried(), self.seed, newest),

@@ -2,12 +2,14 @@
 
 from homing.posteriors.boundary import Boundary
 from homing.posteriors.direct import DirectPosterior
+from homing.posteriors.divided import DividedPosterior
 from homing.posteriors.ensemble import Ensemble
 from homing.posteriors.files import load, restore
 from homing.posteriors.hybrid import HybridPosterior
 from homing.posteriors.mixed import EnsemblePosterior
 from homing.posteriors.observation import check_observation
 from homing.posteriors.posterior import Posterior
+from homing.posteriors.ratio import SurrogateRatio
 from homing.posteriors.sampled import (
     ImportanceSamplingPosterior,
     MCMCPosterior,
@@ -23,6 +25,7 @@ __all__ = [
     "MCMC",
     "Boundary",
     "DirectPosterior",
+    "DividedPosterior",
     "Ensemble",
     "EnsemblePosterior",
     "HybridPosterior",
@@ -35,6 +38,7 @@ __all__ = [
     "SampledPosterior",
     "Sampler",
     "SurrogateLikelihood",
+    "SurrogateRatio",
     "Tempering",
     "VIPosterior",
     "Variational",

@@ -8,6 +8,7 @@ from typing import Any
 from homing.errors import PriorError
 from homing.estimators import Builder
 from homing.posteriors.direct import DirectPosterior
+from homing.posteriors.divided import DividedPosterior
 from homing.posteriors.hybrid import HybridPosterior
 from homing.posteriors.mixed import EnsemblePosterior
 from homing.posteriors.posterior import Posterior
@@ -63,6 +64,9 @@ def restore(parts: dict[str, Any], show_progress_bars: bool = True) -> Posterior
     if "surrogate" in parts:
         own = {name: parts[name] for name in ("surrogate", "x_shape", "sampler", "start", "bank", "obtained_by")}
         return sampled_posterior(prior=parts["prior"], **own, **options)
+    if "scale_tril" in parts:
+        own = {name: parts[name] for name in ("ensemble", "prior", "mean", "scale_tril")}
+        return DividedPosterior(**own, **options)
     direct = DirectPosterior(parts["ensemble"], parts["prior"], **options)
     if "likelihood" not in parts:
         return direct
