@@ -6,15 +6,39 @@ from collections.abc import Callable
 from typing import Any
 
 from homing.errors import ArgumentError
+from homing.inference.direct import FMPE, NPSE, SNPE_B, TSNPE
 from homing.inference.sequential import Sequential
 from homing.inference.snle import SNLE
 from homing.inference.snpe import SNPE
+from homing.inference.snpe_a import SNPE_A
+from homing.inference.snre import BNRE, SNRE_A, SNRE_B, SNRE_C
 from homing.posteriors import Posterior
 
-METHODS: dict[str, type[Sequential]] = {
-    **dict.fromkeys(("SNPE", "SNPE_C", "APT", "NPE"), SNPE),
-    **dict.fromkeys(("SNLE", "NLE"), SNLE),
+_ALSO = {  # other published names
+    "SNPE": ("SNPE_C", "APT", "NPE", "NPE_C"),
+    "SNPE_A": ("NPE_A",),
+    "SNPE_B": ("NPE_B",),
+    "SNLE": ("SNLE_A", "NLE", "NLE_A"),
+    "SNRE_A": ("AALR", "NRE_A"),
+    "SNRE_B": ("SNRE", "SRE", "NRE", "NRE_B"),
+    "SNRE_C": ("CNRE", "NRE_C"),
 }
+METHODS: dict[str, type[Sequential]] = {
+    name: method
+    for method in (SNPE, SNPE_A, SNPE_B, TSNPE, FMPE, NPSE, SNLE, SNRE_A, SNRE_B, SNRE_C, BNRE)
+    for name in (method.name, *_ALSO.get(method.name, ()))
+}
+
+
+def as_method_class(method: str) -> type[Sequential]:
+    """The method of that name.
+
+    Raises:
+        ArgumentError: If there is none.
+    """
+    if method not in METHODS:
+        raise ArgumentError(f"method must be one of {', '.join(METHODS)}, found {method!r}.")
+    return METHODS[method]
 
 
 def infer(
@@ -30,7 +54,8 @@ def infer(
     Args:
         simulator: A function from theta to data.
         prior: Anything that `SNPE` takes.
-        method: `"SNPE"` (also `"SNPE_C"`, `"APT"`, `"NPE"`), `"SNLE"` (`"NLE"`).
+        method: `"SNPE"`, `"SNPE_A"`, `"SNPE_B"`, `"TSNPE"`, `"FMPE"`, `"NPSE"`, `"SNLE"`, `"SNRE_A"`, `"SNRE_B"`,
+            `"SNRE_C"`, `"BNRE"`, or another published name of one of them.
         num_simulations: How many.
         num_workers: Processes that simulate.
         **options: Further arguments of the method, for example `seed=1`.
@@ -45,6 +70,5 @@ def infer(
         >>> posterior.sample((5,), x=[0.5]).shape
         (5, 1)
     """
-    if method not in METHODS:
-        raise ArgumentError(f"method must be one of {', '.join(METHODS)}, found {method!r}.")
-    return METHODS[method](simulator, prior, num_workers=num_workers, **options)(num_simulations=num_simulations)
+    inference: Any = as_method_class(method)(simulator, prior, num_workers=num_workers, **options)  # type: ignore[call-arg]
+    return inference(num_simulations=num_simulations)

@@ -31,6 +31,7 @@ from homing.estimators.autoregressive import Layer
 from homing.estimators.columns import ColumnMap
 from homing.estimators.validity import Validity
 from homing.posteriors.ensemble import Ensemble
+from homing.posteriors.ratio import SurrogateRatio
 from homing.posteriors.sampling import MCMC, Importance, Rejection, Tempering, Variational
 from homing.posteriors.surrogate import Coordinates, SurrogateLikelihood
 from homing.priors import Prior
@@ -49,7 +50,7 @@ _CLASSES: dict[str, type] = {
     for cls in (
         *(Ensemble, SurrogateLikelihood, Coordinates, Validity, Standardize, ColumnMap),
         *(ConditionalDensity, MixtureNetwork, Layer, Transformed, StandardNormal, Invert, Scan, NonTrainable),
-        *(Tempering, MCMC, Importance, Rejection, Variational),
+        *(SurrogateRatio, Tempering, MCMC, Importance, Rejection, Variational),
         *(Kind, Uniform, Normal, LogNormal, Gaussian, Product, ByCdf),
     )
 }
