@@ -273,7 +273,9 @@ def test_training_finds_the_ratio(loss, model):
     x_o = np.full((281, 1), 1.0)
     likelihood = st.norm.pdf(x_o, grid if model == "linear" else grid**2, 0.5)[:, 0]
     learned = np.exp(np.asarray(log_ratios(members[0], grid.astype(np.float32), built.standardize(x_o)), np.float64))
-    posterior, exact = (a * st.norm.pdf(grid[:, 0]) / (a * st.norm.pdf(grid[:, 0])).sum() for a in (learned, likelihood))
+    posterior, exact = (
+        a * st.norm.pdf(grid[:, 0]) / (a * st.norm.pdf(grid[:, 0])).sum() for a in (learned, likelihood)
+    )
     assert 0.5 * np.abs(posterior - exact).sum() < 0.12
     if not isinstance(loss, NRE_B):  # normalised: the prior's mean of the ratio is one
         assert (learned * st.norm.pdf(grid[:, 0])).sum() * (7 / 280) == pytest.approx(1.0, abs=0.25)

@@ -16,7 +16,7 @@ Estimation*, 2016, https://arxiv.org/abs/1605.06376, algorithm 1.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Unpack
 
 import numpy as np

@@ -59,8 +59,7 @@ class _Ratio(Sequential):
         builder = classifier_nn(classifier) if isinstance(classifier, str) else classifier  # type: ignore[arg-type]
         if not isinstance(builder, RatioBuilder):
             raise ArgumentError(
-                'classifier must be "resnet", "mlp", "linear", or what classifier_nn returns, found '
-                f"{classifier!r}."
+                f'classifier must be "resnet", "mlp", "linear", or what classifier_nn returns, found {classifier!r}.'
             )
         loss = self._as_loss(loss_options or {})
         self._learner = RatioLearner(loss, builder, sampler=as_sampler(sample_with), name=self.name)
@@ -133,7 +132,9 @@ class _Ratio(Sequential):
         known = [field.name for field in fields(self.loss)]
         unknown = sorted(set(options) - set(known))
         if unknown:
-            raise ArgumentError(f"The loss of {self.name} has no option {', '.join(unknown)}; it has {', '.join(known)}.")
+            raise ArgumentError(
+                f"The loss of {self.name} has no option {', '.join(unknown)}; it has {', '.join(known)}."
+            )
         return self.loss(**options)
 
 

@@ -43,7 +43,9 @@ def marginal(prior: Prior, parameters: Sequence[int]) -> Prior:
             return gaussian(prior.mean[chosen], prior.covariance[np.ix_(chosen, chosen)], prior.kind)
         case Product():
             owner = [(b, k) for b, block in enumerate(prior.blocks) for k in range(block.dim)]
-            groups = [(b, [k for _, k in group]) for b, group in groupby((owner[j] for j in chosen), lambda pair: pair[0])]
+            groups = [
+                (b, [k for _, k in group]) for b, group in groupby((owner[j] for j in chosen), lambda pair: pair[0])
+            ]
             separated = {b for b, _ in groups if sum(b == other for other, _ in groups) > 1}
             if not any(isinstance(prior.blocks[b], Gaussian) for b in separated):
                 return product([marginal(prior.blocks[b], within) for b, within in groups], prior.kind)
