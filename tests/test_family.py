@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from scipy.stats import gamma, norm
+from scipy.stats import gamma, multivariate_normal, norm
 
 from homing import inference as methods
 from homing.errors import ArgumentError, NotTrainedError, PriorError
-from homing.estimators import classifier_nn, posterior_nn
+from homing.estimators import Gaussians, classifier_nn, posterior_nn
 from homing.inference import BNRE, FMPE, NPSE, SNLE, SNPE_A, SNPE_B, SNRE_A, SNRE_B, SNRE_C, TSNPE, infer
 from homing.inference.infer import METHODS
 from homing.posteriors import DividedPosterior, load
@@ -116,8 +116,6 @@ def test_priors_of_some_parameters():
     some = marginal(independent, [2, 1])
     np.testing.assert_allclose(some.log_prob(rows[:, [2, 1]]), norm(5, 1).logpdf(1.5) + gamma(2.0).logpdf(0.2))
     covariance = np.array([[1.0, 0.5, 0.2], [0.5, 2.0, 0.1], [0.2, 0.1, 1.0]])
-    from scipy.stats import multivariate_normal
-
     gaussian = as_prior(multivariate_normal(np.zeros(3), covariance))
     exact = multivariate_normal(np.zeros(2), covariance[np.ix_([0, 2], [0, 2])])
     np.testing.assert_allclose(marginal(gaussian, [0, 2]).log_prob(rows[:, [0, 2]]), exact.logpdf(rows[:, [0, 2]]))
@@ -146,8 +144,6 @@ def test_dividing_by_the_proposal_is_exact():
             # z ~ N(.5, .4^2), x = z + .3 e; u = (z - .5) / .4 is a standard normal under the proposal
             precision = 1.0 + (0.4 / 0.3) ** 2
             mean = (0.4 / 0.3) ** 2 * (x[0] - 0.5) / 0.4 / precision
-            from homing.estimators import Gaussians
-
             return Gaussians(np.zeros(1), np.array([[mean]]), np.array([[[precision]]]))
 
     posterior = DividedPosterior(
@@ -164,7 +160,7 @@ def test_every_published_name_is_a_method():
         assert getattr(methods, name) is method
     posterior = infer(simulator, BOX, "AALR", num_simulations=40, seed=0, batched=True, show_progress_bars=False)
     assert "SNRE_A-class" in str(posterior)
-    with pytest.raises(ArgumentError, match="method must be one of SNPE, SNPE_C.*found 'SNPF'"):
+    with pytest.raises(ArgumentError, match=r"method must be one of SNPE, SNPE_C.*found 'SNPF'"):
         infer(simulator, BOX, "SNPF")
 
 
@@ -186,7 +182,7 @@ def test_what_they_refuse():
         BNRE(simulator)
     inference = made(SNPE_A)
     posterior = inference(num_simulations=40, max_num_epochs=2).set_default_x(X_O)
-    with pytest.raises(ArgumentError, match="SNPE_A learns from the prior's simulations.*Found simulations from the"):
+    with pytest.raises(ArgumentError, match=r"SNPE_A learns from the prior's simulations.*Found simulations from the"):
         inference.append_simulations(np.zeros((20, 2)), np.zeros((20, 2)), proposal=posterior)
     with pytest.raises(ArgumentError, match="sample_with must be one of"):
         made(SNLE, sample_with="gibbs")
@@ -202,5 +198,5 @@ def test_a_ratio_run_goes_on_where_it_ended(tmp_path):
     resumed.close()
     whole = made(SNRE_B).run(X_O, 500)
     np.testing.assert_array_equal(posterior.sample((5,)), whole.sample((5,)))
-    with pytest.raises(Exception, match="other settings|loss|settings"):
+    with pytest.raises(Exception, match="loss"):
         made(SNRE_B, store=path, loss_options={"num_atoms": 5})

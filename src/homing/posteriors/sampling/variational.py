@@ -57,16 +57,17 @@ class Variational:
         found = temper(start, target.start.log_density, target.log_density, rng).z
         dim = found.shape[1]
         scale = np.linalg.cholesky(np.cov(found.T).reshape(dim, dim) + 1e-10 * np.eye(dim))
+        inverted: Any = autoregressive_flow(
+            random.generator(seed, "weights", member),
+            dim=dim,
+            dim_context=1,
+            transformer="spline",
+            hidden_features=self.hidden_features,
+            num_layers=self.num_transforms,
+            bins=8,
+        ).bijection
         flow = _Flow(
-            autoregressive_flow(
-                random.generator(seed, "weights", member),
-                dim=dim,
-                dim_context=1,
-                transformer="spline",
-                hidden_features=self.hidden_features,
-                num_layers=self.num_transforms,
-                bins=8,
-            ).bijection.bijection,
+            inverted.bijection,
             *(NonTrainable(array.astype(np.float32)) for array in (found.mean(0), scale)),
         )
         key, sampled = (np.uint32(random.word(seed, name, member)) for name in ("fit", "draws"))
