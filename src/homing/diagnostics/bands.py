@@ -2,10 +2,9 @@ r"""Is a sample of ranks uniform? Simultaneous bands for its distribution functi
 
 Of n ranks that are uniform on 0, ..., S, the number \(N_k\) below an edge \(e_k\) is binomial with probability \(z_k =
 e_k / (S + 1)\). The band at level \(\gamma\) holds, at every edge, the counts whose two-sided tail probability is at
-least \(\gamma\). That all \(N_k\) stay inside at once is the probability of a path of a Markov chain, since
-\(N_{k+1} - N_k\) given \(N_k\) is again binomial, among \(n - N_k\) with probability \((z_{k+1} - z_k) / (1 - z_k)\):
-it is summed exactly, and no simulation is needed. The p-value is the probability that a uniform sample comes as near to
-leaving a band as this one does.
+least \(\gamma\). That all \(N_k\) stay inside at once is the probability of a path: the counts are those of a Poisson
+process with n arrivals, whose steps are independent, so it is a sum of convolutions, and no simulation is needed. The
+p-value is the probability that a uniform sample comes as near to leaving a band as this one does.
 
 Source: Säilynoja, Bürkner, Vehtari, *Graphical test for discrete uniformity and its applications in goodness-of-fit
 evaluation and multiple sample comparison*, 2022, https://arxiv.org/abs/2103.10522, section 2 and algorithm 2.
@@ -108,15 +107,13 @@ def _chance_inside(inside: np.ndarray, num_draws: int) -> float:
     if not inside.any(axis=1).all():
         return 0.0
     n, levels = inside.shape[1] - 1, edges_of(num_draws) / (num_draws + 1)
-    log_factorial = gammaln(np.arange(n + 2) + 1.0)
-    before, chance, last = np.zeros(1, int), np.ones(1), 0.0
+    chance, first, last = np.ones(1), 0, 0.0  # of the counts from `first` on, at the last edge
     for level, low, high in zip(levels, *_ends(inside)):
-        after, share = np.arange(low, high + 1), (level - last) / (1 - last)
-        step, left = after[None, :] - before[:, None], (n - before)[:, None]
-        possible = (step >= 0) & (step <= left)
-        step = np.where(possible, step, 0)
-        ways = log_factorial[left] - log_factorial[step] - log_factorial[left - step]
-        log_chance = ways + step * np.log(share) + (left - step) * np.log1p(-share)
-        chance = chance @ np.where(possible, np.exp(log_chance), 0.0)
-        before, last = after, level
-    return float(chance.sum())
+        reached = np.convolve(chance, _poisson(np.arange(high - first + 1), n * (level - last)))
+        chance, first, last = reached[low - first : high - first + 1], low, level
+    rest = n - first - np.arange(len(chance))
+    return float(chance @ _poisson(rest, n * (1 - last)) / _poisson(np.array(n), n))
+
+
+def _poisson(counts: np.ndarray, mean: float) -> np.ndarray:
+    return np.exp(counts * np.log(mean) - mean - gammaln(counts + 1.0))

@@ -58,7 +58,12 @@ def check_coverage(log_prob: Any, log_prob_draws: Any, *, log_weights: Any = Non
         ('pass', 'overconfident')
     """
     log_prob, log_prob_draws = as_floats(log_prob, "log_prob"), as_floats(log_prob_draws, "log_prob_draws")
-    if log_prob.ndim != 1 or log_prob_draws.ndim != 2 or len(log_prob_draws) != len(log_prob) or not log_prob_draws.size:
+    if (
+        log_prob.ndim != 1
+        or log_prob_draws.ndim != 2
+        or len(log_prob_draws) != len(log_prob)
+        or not log_prob_draws.size
+    ):
         raise ShapeError(
             "log_prob must have shape (n,), one for each truth, and log_prob_draws (n, S), found "
             f"{log_prob.shape} and {log_prob_draws.shape}."
@@ -83,5 +88,7 @@ def coverage_of(ranks: np.ndarray, num_draws: int) -> Verdict:
         sentence = f"Regions of the posterior hold the truth as often as they say, in {n} cases."
     else:
         size = "large" if reads == "conservative" else "small"
-        sentence = f"Regions are too {size}, those of {levels[at]:.0%} hold the truth in {coverage[at]:.0%} of {n} cases."
+        sentence = (
+            f"Regions are too {size}, those of {levels[at]:.0%} hold the truth in {coverage[at]:.0%} of {n} cases."
+        )
     return Verdict("coverage", level, statistic, p, n, uniform_resolution(n, num_draws, 1), sentence, reads, curves)

@@ -7,8 +7,8 @@ weights \(w = \) target / proposal, one of the S + 1 values is the draw from the
 
 \[ u = \sum_i w_i\, 1[f(\theta_i) < f(\theta)] + U\, w_0, \qquad \sum_{i=0}^S w_i = 1, \quad U \sim U(0, 1), \]
 
-with the weight \(w_0\) of \(\theta\) itself, is uniform exactly, however few draws count. Few effective draws cost power
-and never raise a false alarm. With equal weights \(\lfloor u (S + 1) \rfloor\) is the rank.
+with the weight \(w_0\) of \(\theta\) itself, is uniform exactly, however few draws count. Few effective draws cost
+power and never raise a false alarm. With equal weights \(\lfloor u (S + 1) \rfloor\) is the rank.
 
 Sources: Talts, Betancourt, Simpson, Vehtari, Gelman, *Validating Bayesian Inference Algorithms with Simulation-Based
     Calibration*, 2018, https://arxiv.org/abs/1804.06788; Tibshirani, Barber, Candès, Ramdas, *Conformal Prediction

@@ -2,8 +2,8 @@ r"""TARP: coverage of balls about random points.
 
 For a reference point r that does not depend on \(\theta\), the share of draws nearer to r than \(\theta\) is uniform if
 the posterior is right; and if it is uniform for every r, the posterior is right. It needs draws only, no density, and
-sees what a parameter's own rank does not: correlations. Reference points are uniform in the box that the parameters
-span, distances in units of each parameter's spread.
+looks at all parameters at once. Reference points are uniform in the box that the parameters span, distances in units of
+each parameter's spread.
 
 Source: Lemos, Coogan, Hezaveh, Perreault-Levasseur, *Sampling-Based Accuracy Testing of Posterior Estimators for
 General Inference*, 2023, https://arxiv.org/abs/2302.03026, algorithm 2.

@@ -4,8 +4,8 @@ A diagnostic is a function from arrays to a `Verdict`; a `Check` is several of t
 
 All of them judge by the same rule (`level_of`). A departure that a right posterior would show in less than one case in
 a hundred is something to know. One that it would show in less than one in a thousand, and that is large besides, means
-that the posterior is wrong, unless it is wrong on the safe side: too wide. A check of ten diagnostics so finds something
-to know in at most one right posterior in ten, and a wrong one in at most one in a hundred.
+that the posterior is wrong, unless it is wrong on the safe side: too wide. So a check of ten diagnostics finds
+something to know in at most one right posterior in ten, and calls at most one in a hundred wrong.
 """
 
 from __future__ import annotations
