@@ -79,7 +79,7 @@ class Campaign:
         self.prior = prior
         self.proposals: dict[int, Proposal] = {}
         self.records: dict[int, RoundRecord] = {}
-        self._simulator = simulator
+        self.simulator = simulator
         self._bars = show_progress_bars
         self._simulating = simulating
         self._embedding_net = embedding_net
@@ -110,11 +110,6 @@ class Campaign:
         self.store.require(**facts)
 
     @property
-    def has_simulator(self) -> bool:
-        """Whether there is one to call."""
-        return self._simulator is not None
-
-    @property
     def newest(self) -> int:
         """The newest round's number; 0 before the first."""
         return max(self.proposals, default=0)
@@ -128,7 +123,7 @@ class Campaign:
 
     def simulate(self, num_simulations: int, proposal: Proposal) -> RoundRecord:
         """Plan a round, simulate it, and keep what comes as it comes."""
-        if not self.has_simulator:
+        if self.simulator is None:
             raise ArgumentError(
                 "There is no simulator to call: give one, SNPE(simulator, prior), or append simulations and train."
             )
@@ -225,7 +220,7 @@ class Campaign:
 
     def run_pending(self, known: Round) -> None:
         """Simulate what a plan still lacks. Whether the simulator takes batches is found out once in a run's life."""
-        simulator = self._simulator
+        simulator = self.simulator
         if simulator is None or not len(known.pending):
             return
         if simulator.batched is None and self.store.recall("batched") is not None:
@@ -235,9 +230,9 @@ class Campaign:
         )
         with closing(finished(run, len(known.pending), self._bars)) as pairs:
             for rows, outcomes in pairs:
-                self._simulator = run.simulator
-                if self.store.recall("batched") != self._simulator.batched:
-                    self.store.remember("batched", self._simulator.batched)
+                self.simulator = run.simulator
+                if self.store.recall("batched") != self.simulator.batched:
+                    self.store.remember("batched", self.simulator.batched)
                 self.store.record(known.ids[rows], outcomes)
 
     def _enter(self, number: int, proposal: Proposal, seconds: dict[str, float]) -> RoundRecord:

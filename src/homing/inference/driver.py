@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from homing import random
+from homing.diagnostics import warn_if_unlike
 from homing.errors import ArgumentError, SimulationError
 from homing.estimators.validity import Validity, fit_validity
 from homing.inference.campaign import LEAST_ROWS, Campaign
@@ -106,6 +107,9 @@ class Drive:
         method: How to propose and correct.
         options: What to learn.
         show_progress_bars: For the posterior.
+
+    Attributes:
+        method: As given.
     """
 
     def __init__(
@@ -120,7 +124,7 @@ class Drive:
         show_progress_bars: bool,
     ):
         self._campaign, self._prior, self._x_o = campaign, prior, check_observation(x_o, None)
-        self._sizes, self._stop, self._method, self._options = sizes, stop, method, options
+        self._sizes, self._stop, self.method, self._options = sizes, stop, method, options
         self._bars = show_progress_bars
         self._posterior: Posterior | None = None
         self._name = f"run from round {campaign.newest + 1}"
@@ -154,13 +158,15 @@ class Drive:
                 kept = sides
             assert kept is not None
             self._posterior = self._make_posterior(kept, record.round)
+            if place == 0:
+                warn_if_unlike(self._posterior.predicted, self._x_o, stacklevel=4)
             parts = record.seconds if stored else {**record.seconds, "train": notes["train"]}
             spent += sum(parts.get(part, 0.0) for part in ("sample", "simulate", "train"))
             differ = None if rolled_back else notes["disagreement"]
             done = place == len(self._sizes) - 1 or self._stop.after(notes["gain"], differ, spent)
             if not done:
                 validity, last = self._validity(record.round), proposal
-                proposal = self._method.propose(self._posterior, validity, self._seed("propose", record.round))
+                proposal = self.method.propose(self._posterior, validity, self._seed("propose", record.round))
                 done = self._stop.before(proposal, last)
             if stored is None:
                 self._note(record.round, kept, notes, rolled_back, time.perf_counter() - tick, done)
@@ -188,14 +194,14 @@ class Drive:
         began = time.perf_counter()
         data = self._campaign.dataset(0.1)
         self._x_o = check_observation(self._x_o, data.x.shape[1:])
-        weights = self._method.weigh(data)
+        weights = self.method.weigh(data)
         if (weights > 0).sum() < LEAST_ROWS:
             weights = np.ones(len(weights))
         used = weights > 0
         order = random.generator(self._campaign.seed, "order").random(len(used))
         prior = self._prior
         z, x = prior.to_normal(data.theta[used]), data.x[used]
-        loss = self._method.loss if len(data.proposals) > 1 else MaximumLikelihood()
+        loss = self.method.loss if len(data.proposals) > 1 else MaximumLikelihood()
         seed = self._seed("learn", number)
         validity = self._validity(number)
         sides = learn_sides(prior, z, x, weights[used], order[used], loss, seed, self._options, validity)
@@ -249,6 +255,7 @@ class Drive:
             "multi_round": number > 1,
             "seed": self._seed("posterior", number),
             "x_o": self._x_o,
+            "predicted": self._campaign.predicted(),
             "show_progress_bars": self._bars,
         }
         direct = DirectPosterior(sides.direct, self._prior, **options)

@@ -94,7 +94,7 @@ def learn_sides(
     """
     standardize = fit_standardize(x, options.builder.z_score_x, z)
     features = standardize(x)
-    held_out = _windows(order, options.members)
+    held_out = windows(order, options.members)
     rows = Rows(
         z.astype(np.float32),
         features,
@@ -170,7 +170,7 @@ def _better_coordinates(prior: Prior, z: np.ndarray, data: np.ndarray) -> Coordi
     return options[int(np.argmin(scores))]
 
 
-def _windows(order: np.ndarray, members: int) -> np.ndarray:
+def windows(order: np.ndarray, members: int) -> np.ndarray:
     """Each member's held-out rows, shape (M, n): windows of the fixed order, side by side."""
     rank = np.argsort(np.argsort(order))
     count = max(1, round(_HELD_OUT * len(order)))

@@ -153,7 +153,9 @@ class SNPE(Inference):
         self._campaign.check_options(self._campaign.newest + 1, asdict(options))
         self._campaign.simulate(num_simulations, as_proposal(proposal, self.prior))
         self._train(options)
-        return self.build_posterior()
+        posterior = self.build_posterior()
+        self._keep(posterior)
+        return posterior
 
     def run(
         self,
@@ -198,7 +200,7 @@ class SNPE(Inference):
         for record in drive:
             if on_round is not None:
                 on_round(record)
-        return drive.posterior
+        return self._keep(drive.posterior, drive.method)
 
     def iterate(
         self,
@@ -216,7 +218,7 @@ class SNPE(Inference):
         """
         drive = self._drive(x_o, num_simulations, num_rounds, proposal, stop, options)
         for record in drive:
-            yield record, drive.posterior
+            yield record, self._keep(drive.posterior, drive.method)
 
     def _drive(
         self,
@@ -276,6 +278,7 @@ class SNPE(Inference):
             multi_round=self._campaign.is_multi_round,
             seed=random.word(self.seed, "posterior", self._campaign.newest),
             x_o=at_x[-1] if at_x else None,
+            predicted=self._campaign.predicted(),
             show_progress_bars=self._bars,
         )
 

@@ -1,6 +1,7 @@
 """Posteriors at one x: sample, log_prob, map."""
 
 from homing.posteriors.boundary import Boundary
+from homing.posteriors.conditionals import Conditionals, ensemble_at_each
 from homing.posteriors.direct import DirectPosterior
 from homing.posteriors.ensemble import Ensemble
 from homing.posteriors.files import load, restore
@@ -11,6 +12,7 @@ from homing.posteriors.surrogate import SurrogateLikelihood, coordinates, likeli
 
 __all__ = [
     "Boundary",
+    "Conditionals",
     "DirectPosterior",
     "Ensemble",
     "HybridPosterior",
@@ -18,6 +20,7 @@ __all__ = [
     "SurrogateLikelihood",
     "check_observation",
     "coordinates",
+    "ensemble_at_each",
     "likelihood_ensemble",
     "load",
     "restore",

@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from homing import random
+from homing.diagnostics import Verdict, check_agreement
+from homing.posteriors.conditionals import Conditionals, paired
 from homing.posteriors.direct import DirectPosterior
 from homing.posteriors.ensemble import THREADS
 from homing.posteriors.posterior import Posterior
@@ -93,10 +95,13 @@ class HybridPosterior(Posterior):
         return rng.permutation(np.concatenate([direct, other]))
 
     def _log_prob_z(self, z: np.ndarray, x: np.ndarray) -> np.ndarray:
-        log_sides = [self.direct.ensemble.log_prob(z, x), _log_mean(self._log_joints(z, x), self.side(x).log_evidence)]
+        other = _log_mean(self._log_joints(z, x), self.side(x).log_evidence)
+        return self._mixed(self.direct.ensemble.log_prob(z, x), other)
+
+    def _mixed(self, log_direct: np.ndarray, log_other: np.ndarray) -> np.ndarray:
         with np.errstate(divide="ignore"):  # a side of no share
             log_shares = np.log([self.share, 1 - self.share])
-        return np.logaddexp(log_sides[0] + log_shares[0], log_sides[1] + log_shares[1])
+        return np.logaddexp(log_direct + log_shares[0], log_other + log_shares[1])
 
     def _log_joint(self, m: int, z: np.ndarray, x: np.ndarray) -> np.ndarray:
         return self.likelihood.log_likelihood(m, z, x) + self.prior.log_prob_normal(z)
@@ -132,6 +137,28 @@ class HybridPosterior(Posterior):
         log_evidence = np.logaddexp.reduce(log_joints - mixture, axis=1) - np.log(len(z))
         own_weights = (_log_mean(log_joints, log_evidence) - log_q)[: len(own)]
         return log_evidence, effective_share(own_weights), pareto_shape(own_weights)
+
+    def _audits(self, x: np.ndarray) -> list[Verdict]:
+        side = self.side(x)
+        agreement = check_agreement(side.effective, side.khat, _CANDIDATES // 2)
+        return [agreement, *self.direct._disagreement(x), *super()._audits(x)]
+
+    def at_each(self, x: np.ndarray, num: int, seed: int) -> Conditionals:
+        """As `Posterior.at_each`: the direct side proposes, and its draws give the likelihood's constants, too."""
+        direct = self.direct.at_each(x, num, seed)
+
+        def log_joints(rows: np.ndarray) -> np.ndarray:
+            members = range(self.likelihood.num_members)
+            return np.stack([paired(lambda z, at, m=m: self._log_joint(m, z, at), rows, x) for m in members])
+
+        proposed = direct.density(direct.z)[1]
+        log_evidence = np.logaddexp.reduce(log_joints(direct.z) - proposed, axis=2) - np.log(num)
+
+        def density(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            log_direct, joints = direct.density(rows)[0], log_joints(rows) - log_evidence[:, :, None]
+            return self._mixed(log_direct, np.logaddexp.reduce(joints, axis=0) - np.log(len(joints))), log_direct
+
+        return Conditionals(direct.z, density)
 
     @property
     def _learned(self) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from flowjax.distributions import StandardNormal, Transformed
 from paramax import NonTrainable
 
 from homing.arrays import Kind
+from homing.diagnostics.predictive import Half, Predictive
 from homing.errors import ArgumentError, PriorError
 from homing.estimators import ConditionalDensity, MixtureNetwork, Standardize
 from homing.estimators.autoregressive import Layer
@@ -48,6 +49,7 @@ _CLASSES: dict[str, type] = {
     for cls in (
         *(Ensemble, SurrogateLikelihood, Coordinates, Validity, Standardize, ColumnMap),
         *(ConditionalDensity, MixtureNetwork, Layer, Transformed, StandardNormal, Invert, Scan, NonTrainable),
+        *(Predictive, Half),
         *(Kind, Uniform, Normal, LogNormal, Gaussian, Product, ByCdf),
     )
 }

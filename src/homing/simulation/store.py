@@ -128,7 +128,8 @@ class Store:
         sign = -1 if number < 0 else 1
         newest = sign * max([0, *(sign * known for known in rounds)])
         if number not in (newest, newest + sign) or number == 0:
-            raise ArgumentError(f"plan: expected round {newest + sign} or more of round {newest}, found round {number}.")
+            expected = f"round {newest + sign} or more of round {newest}"
+            raise ArgumentError(f"plan: expected {expected}, found round {number}.")
         old = rounds.get(number)
         if old is not None and old.result is not None:
             raise ArgumentError(f"plan: round {number} is finished; plan round {number + sign} instead.")

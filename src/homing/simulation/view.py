@@ -83,8 +83,8 @@ class RunView:
         """The simulations of one round, or of all, as arrays.
 
         Returns:
-            `id` (n,), `round` (n,), negative for those of a check, `theta` (n, d), `x` (n, *data shape) with NaN where there are none, `status` (n,)
-            as text, `error` (n,), `seconds` (n,), `worker` (n,), `seed` (n,).
+            `id` (n,), `round` (n,), negative for those of a check, `theta` (n, d), `x` (n, *data shape) with NaN where
+            there are none, `status` (n,) as text, `error` (n,), `seconds` (n,), `worker` (n,), `seed` (n,).
 
         Raises:
             ArgumentError: If the round was never planned.
