@@ -46,7 +46,7 @@ def warn_if_unlike(predictive: Predictive | None, x_o: np.ndarray, stacklevel: i
             f"x_o is unlike the {len(predictive.distances)} data that the prior predicts: it is "
             f"{predictive.distance(x_o):.2g} times as far from their middle as half of them are, and at most "
             f"{predictive.p_value(x_o):.1%} of them are as far. What is learned from simulations may be wrong there, "
-            "and no calibration shows it. See that x_o has the simulator's units and order of entries, and that prior and "
-            "simulator allow for what it shows.",
+            "and no calibration shows it. See that x_o has the simulator's units and order of entries, and that prior "
+            "and simulator allow for what it shows.",
             stacklevel=stacklevel + 1,
         )
