@@ -23,7 +23,7 @@ from homing.estimators.mixture import MixtureNetwork
 from homing.estimators.standardize import Standardize
 from homing.programs import Program
 
-_CHUNK = 2048  # draws or densities in one call of a program
+_CHUNK = DRAWS_COMPARED = 2048  # draws or densities in one call of a program; draws that members are compared by
 THREADS = max(2, os.cpu_count() or 1)
 
 
@@ -163,7 +163,7 @@ class Ensemble:
         """
         if len(self.members) == 1:
             return None
-        z = self.sample(_CHUNK, x, seed)
+        z = self.sample(DRAWS_COMPARED, x, seed)
         values = [self.member(m).log_prob(z, x) for m in range(len(self.members))]
         ratios = np.stack(values) - self._mixed(values)
         return float(np.maximum((self.weights @ (np.exp(ratios) * ratios)).mean(), 0.0))

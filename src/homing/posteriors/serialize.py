@@ -25,6 +25,7 @@ from flowjax.distributions import StandardNormal, Transformed
 from paramax import NonTrainable
 
 from homing.arrays import Kind
+from homing.diagnostics.predictive import Half, Predictive
 from homing.errors import ArgumentError, PriorError
 from homing.estimators import ConditionalDensity, MixtureNetwork, ProbabilityFlow, RatioEstimator, Standardize
 from homing.estimators.autoregressive import Layer
@@ -54,6 +55,7 @@ _CLASSES: dict[str, type] = {
         *(ConditionalDensity, MixtureNetwork, Layer, Transformed, StandardNormal, Invert, Scan, NonTrainable),
         *(SurrogateRatio, Tempering, MCMC, Importance, Rejection, Variational),
         *(ProbabilityFlow, Perceptron, RatioEstimator, Products),
+        *(Predictive, Half),
         *(Kind, Uniform, Normal, LogNormal, Gaussian, Product, ByCdf),
     )
 }
