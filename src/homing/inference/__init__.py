@@ -5,7 +5,7 @@ from homing.inference.infer import infer
 from homing.inference.methods import FromLast, Method, Mixture, Truncated
 from homing.inference.opened import OpenedRun, open
 from homing.inference.options import TrainOptions
-from homing.inference.rounds import RoundRecord, Rounds
+from homing.inference.rounds import Progress, RoundRecord, Rounds
 from homing.inference.sides import SideOptions
 from homing.inference.simulating import prepare_for_sbi, simulate_for_sbi
 from homing.inference.snpe import SNPE
@@ -21,6 +21,7 @@ __all__ = [
     "Method",
     "Mixture",
     "OpenedRun",
+    "Progress",
     "RoundRecord",
     "Rounds",
     "SideOptions",

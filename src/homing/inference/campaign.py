@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 import warnings
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +25,7 @@ from homing.arrays import to_numpy
 from homing.errors import ArgumentError, NotTrainedError, SimulationError
 from homing.inference.failing import where_failing
 from homing.inference.learn import Dataset
-from homing.inference.rounds import RoundRecord
+from homing.inference.rounds import Part, Progress, RoundRecord
 from homing.inference.simulating import finished
 from homing.posteriors import Posterior, restore
 from homing.posteriors.serialize import NotStorable, Packed, pack, unpack
@@ -35,6 +35,7 @@ from homing.proposals import FromPrior, Proposal, TruncatedPrior
 from homing.proposals.stored import pack_proposal, proposal_differences, unpack_proposal
 from homing.simulation import Outcomes, Round, Simulator, Status, StoreError, open_store, simulate
 from homing.simulation.facts import differences, to_json
+from homing.simulation.told import tell
 
 LEAST_ROWS = 10  # valid simulations without which nothing is learned
 _SAME_LINES = "To go on with this run, run the same lines as before; for another run, choose a new file."
@@ -58,6 +59,7 @@ class Campaign:
         proposals: Each round's proposal, by number.
         records: Each round's record, by number.
         adopted: The newest round that was taken over from the run file; 0 if none was.
+        on_progress: Told where the run is, or None.
 
     Raises:
         StoreError: If the file cannot be used, or holds a run with another seed, prior or settings.
@@ -85,6 +87,7 @@ class Campaign:
         self.adopted = 0
         self._told = 0  # the newest round that is taken over because its simulations were told of
         self._warned = False
+        self.on_progress: Callable[[Progress], None] | None = None
         self._store = open_store(store)
         try:
             if seed is None:
@@ -105,6 +108,11 @@ class Campaign:
     def require(self, **facts: Any) -> None:
         """Settle facts of the run, or compare them with what was settled; see `homing.simulation.Store.require`."""
         self._store.require(**facts)
+
+    def remember(self, **facts: Any) -> None:
+        """Write down facts; see `homing.simulation.Store.remember`."""
+        for name, value in facts.items():
+            self._store.remember(name, value)
 
     @property
     def newest(self) -> int:
@@ -129,6 +137,7 @@ class Campaign:
         sampled = time.perf_counter()
         if len(known.pending):
             self._run(known, self._simulator)
+        self._report("learn", known.number, len(known.ids), len(known.ids))
         seconds = {"sample": sampled - began, "simulate": time.perf_counter() - sampled}
         return self._enter(known.number, proposal, seconds)
 
@@ -138,17 +147,10 @@ class Campaign:
         self._enter(known.number, proposal, {})
         return known.ids, known.theta
 
-    def tell(self, ids: np.ndarray, x: np.ndarray | None, errors: Mapping[int, str]) -> int:
-        """Keep what became of planned simulations, x of shape (n, *x_shape); how many were not known before."""
-        rounds = self._store.rounds
-        theta = np.concatenate([np.zeros((0, self.prior.dim)), *(known.theta for known in rounds.values())])
-        wrong = ids[(ids < 0) | (ids >= len(theta))]
-        if len(wrong):
-            raise ArgumentError(
-                f"ids must be some that ask gave; {wrong[0]} was never given, the run has {len(theta)} simulations."
-            )
-        outcomes = _told_outcomes(ids, theta[ids], x, errors)
-        count = self._store.record(ids, outcomes)
+    def tell(self, ids: Any, x: Any, errors: Mapping[int, str] | None) -> int:
+        """Keep what became of planned simulations; see `homing.simulation.told.tell`."""
+        ids = np.atleast_1d(to_numpy(ids, "ids"))
+        count, rounds = tell(self._store, ids, x, errors), self._store.rounds
         told = [number for number, known in rounds.items() if np.isin(known.ids, ids).any()]
         self._told = max([self._told, *told]) if self.newest else max(rounds, default=0)
         for number in self.records:
@@ -189,6 +191,7 @@ class Campaign:
         if known is not None:
             self._check_planned(known, num_simulations, proposal)
             return known
+        self._report("propose", number, 0, num_simulations)
         seed = random.word(self.seed, "propose", number)
         how: dict[str, Any] = {}
         if isinstance(proposal, TruncatedPrior):
@@ -221,12 +224,21 @@ class Campaign:
         run = simulate(
             simulator, known.theta, known.seeds, rows=known.pending, x_shape=self._store.x_shape, **self._simulating
         )
+        planned = len(known.ids)
+        done = planned - len(known.pending)
+        self._report("simulate", known.number, done, planned)
         with closing(finished(run, len(known.pending), self._bars)) as pairs:
             for rows, outcomes in pairs:
                 self._simulator = run.simulator
                 if self._store.recall("batched") != self._simulator.batched:
                     self._store.remember("batched", self._simulator.batched)
                 self._store.record(known.ids[rows], outcomes)
+                done += len(rows)
+                self._report("simulate", known.number, done, planned)
+
+    def _report(self, part: Part, number: int, done: int, planned: int) -> None:
+        if self.on_progress is not None:
+            self.on_progress(Progress(number, part, done, planned))
 
     def _enter(self, number: int, proposal: Proposal, seconds: dict[str, float]) -> RoundRecord:
         self.proposals[number] = proposal
@@ -377,18 +389,3 @@ class Campaign:
             self._roles[number] = roles
             self._store.remember(name, np.flatnonzero(roles))
         return self._roles[number]
-
-
-def _told_outcomes(ids: np.ndarray, theta: np.ndarray, x: np.ndarray | None, errors: Mapping[int, str]) -> Outcomes:
-    strange = sorted(set(errors) - set(ids.tolist()))
-    if strange:
-        raise ArgumentError(f"errors must be by ids that are told, found {strange[0]}, which is not among them.")
-    failed = {row: errors[number] for row, number in enumerate(ids.tolist()) if number in errors}
-    if x is not None:
-        return Outcomes.given(theta, x, failed)
-    if len(failed) < len(ids):
-        raise ArgumentError(f"x is needed: only {len(failed)} of the {len(ids)} simulations have an error.")
-    outcomes = Outcomes.planned(theta)
-    outcomes.status[:] = Status.FAILED
-    outcomes.error[:] = [str(failed[row]) or "no reason was given" for row in range(len(ids))]
-    return outcomes
