@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: What follows `homing`; None takes it from the process.
 
     Returns:
-        The exit code: 0 done; 1 the check says no; 2 the command line, 3 the problem file or 4 the run file cannot be
+        The exit code: 0 done; 1 no, as an answer; 2 the command line, 3 the problem file or 4 the run file cannot be
         used; 5 simulations failed; 6 something is not installed; 70 a bug; 130 interrupted.
     """
     try:

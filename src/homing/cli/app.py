@@ -13,7 +13,7 @@ import typer
 from typer.main import get_command
 
 import homing
-from homing.cli.batches import ask, tell, train
+from homing.cli.batches import ask, tell
 from homing.cli.check import check
 from homing.cli.failures import DONE, INTERRUPTED, USAGE, explain, wrapped
 from homing.cli.looks import export, plot, report, sample, status, watch
@@ -24,7 +24,7 @@ _PIPE_CLOSED = 141  # as a shell tells of a program that was ended by SIGPIPE
 _PANELS = {
     "From a simulator to a posterior": (init, run, check),
     "What a run file has": (status, sample, plot, export, report, watch),
-    "Simulations that run elsewhere": (ask, tell, train),
+    "Simulations that run elsewhere": (ask, tell),
 }
 
 app = typer.Typer(name="homing", add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -41,8 +41,8 @@ def homing_(
     A problem file, problem.py, defines a simulator, a prior and an observation x_o. A run file, *.homing, keeps what
     was simulated and learned.
 
-    Exit codes: 0 done, 1 the check says no, 2 the command line, 3 the problem file, 4 the run file, 5 simulations
-    failed, 6 something is not installed, 70 a bug, 130 interrupted.
+    Exit codes: 0 done, 1 no (check: do not believe; ask: nothing is left), 2 the command line, 3 the problem file,
+    4 the run file, 5 simulations failed, 6 something is not installed, 70 a bug, 130 interrupted.
     """
     if version:
         print(f"homing {homing.__version__}")

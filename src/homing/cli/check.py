@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from homing.cli import options as o
-from homing.cli.batches import learned
+from homing.cli.driving import plan_for
 from homing.cli.failures import NO, RunFileError, check_there
 from homing.cli.problem import Known, Problem, load_problem
-from homing.cli.run import plan_for
 
 if TYPE_CHECKING:
     from homing.diagnostics import Check
@@ -57,14 +56,12 @@ def go_on(inference: Any, problem: Problem, path: Path) -> None:
     Raises:
         RunFileError: If the run is not finished.
     """
-    known = Known.of(path)
-    if not known.driven:
-        learned(inference, problem)
-        return
+    if not Known.of(path).driven:
+        raise RunFileError(f"{path} was made by neither homing run nor homing ask: check it in Python.")
     plan = plan_for(problem, path)
-    if known.learned < len(plan.sizes):
+    if plan.finished < len(plan.sizes):
         raise RunFileError(
-            f"The run in {path} has finished {known.learned} of {len(plan.sizes)} rounds. To finish it: "
+            f"The run in {path} has finished {plan.finished} of {len(plan.sizes)} rounds. To finish it: "
             f"homing run {problem.path} --store {path}"
         )
     for _ in plan.steps(inference, problem):

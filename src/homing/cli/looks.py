@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from homing.cli import options as o
-from homing.cli.failures import FileError, check_there
+from homing.cli.failures import FileError, RunFileError, check_there
 from homing.cli.problem import MODULE_PREFIX, Known
 from homing.cli.words import aligned, names_of, span, summarise
 
@@ -54,28 +54,35 @@ def labels_in(view: OpenedRun) -> list[str] | None:
     return view.facts.get("labels")
 
 
-def posterior_in(view: OpenedRun, round: int | None = None) -> Posterior:
-    """The posterior after a round, at the run's observation.
+def posterior_in(view: OpenedRun, round: int | None = None, x: Path | None = None) -> Posterior:
+    """The posterior after a round, at the run's observation or at that in a file.
 
     Raises:
         NotTrainedError: If nothing was learned after it.
+        RunFileError: If it was learned for no observation, and none is given.
     """
-    posterior, x_o = view.posterior(round), view.facts.get("x_o")
-    return posterior.set_default_x(x_o) if posterior.default_x is None and x_o is not None else posterior
+    from homing.cli.files import read_array
+
+    posterior = view.posterior(round)
+    if x is not None:
+        return posterior.set_default_x(read_array(x))
+    if posterior.default_x is None:
+        raise RunFileError(f"The posterior in {view.path} is for no observation of its own: name one with --x FILE.")
+    return posterior
 
 
 def status(
     path: o.RunFile, no_posterior: NoPosterior = False, problem: o.ForPrior = None, json: o.Json = False
 ) -> None:
-    """What a run file has: rounds, failures, and the newest posterior. Also while the run goes on.
+    """Say how far a run is, also while it goes on.
 
     Example: homing status run.homing
     """
     with opened(path, problem) as view:
         state = State.of(view)
         summary = None
-        if state.learned and not no_posterior:
-            summary = summarise(posterior_in(view), labels_in(view))
+        if state.learned and not no_posterior and (posterior := view.posterior()).default_x is not None:
+            summary = summarise(posterior, labels_in(view))
     if json:
         posterior = None if summary is None else summary.as_list()
         print(jsonlib.dumps({"run": str(path), **state.as_dict(), "posterior": posterior}))
@@ -147,7 +154,7 @@ class State:
         return f"{heading}\n\n{aligned(self._table())}\n\n{self.next}"
 
     def _table(self) -> list[list[str]]:
-        from homing.cli.run import came_from
+        from homing.cli.driving import came_from
         from homing.inference import RoundRecord
 
         lost = ("invalid", "failed", "timed_out")
@@ -185,24 +192,22 @@ def sample(
     problem: o.ForPrior = None,
     json: o.Json = False,
 ) -> None:
-    """Draw from the posterior into a file: .csv, .npy or .parquet; without one, CSV on standard output.
+    """Draw from the posterior: .csv, .npy or .parquet.
 
-    The same command gives the same draws; --seed gives others.
+    Without --output, CSV on standard output. The same command gives the same draws; --seed gives others.
 
     Example: homing sample run.homing -n 10000 -o samples.csv
     """
     import numpy as np
 
-    from homing.cli.files import SAMPLES, check_suffix, read_array, write_samples
+    from homing.cli.files import SAMPLES, check_suffix, write_samples
 
     if output is None and json:
         raise FileError("--json tells about a file: name one with --output, or leave --json out for CSV.")
     if output is not None:
         check_suffix(output, SAMPLES)
     with opened(path, problem) as view:
-        posterior = posterior_in(view, round)
-        if x is not None:
-            posterior.set_default_x(read_array(x))
+        posterior = posterior_in(view, round, x)
         names = names_of(labels_in(view), posterior.prior.dim)
         if seed is None:
             draws = np.asarray(posterior.sample((samples,), show_progress_bars=False), float)
@@ -218,11 +223,12 @@ def plot(
     path: o.RunFile,
     output: o.Output = None,
     samples: o.NumSamples = 10_000,
+    x: At = None,
     rounds: Rounds = None,
     problem: o.ForPrior = None,
     json: o.Json = False,
 ) -> None:
-    """Draw the posterior of every parameter and pair into a picture: .png, .pdf or .svg.
+    """Make a pair plot of the posterior: .png, .pdf or .svg.
 
     Example: homing plot run.homing -o pairplot.png --round 1 --round 3
     """
@@ -237,7 +243,7 @@ def plot(
 
     with opened(path, problem) as view:
         numbers: list[int | None] = [*(rounds or [None])]
-        draws = [posterior_in(view, number).sample((samples,), show_progress_bars=False) for number in numbers]
+        draws = [posterior_in(view, number, x).sample((samples,), show_progress_bars=False) for number in numbers]
         labels = names_of(labels_in(view), draws[0].shape[1]) if labels_in(view) else None
     several = [f"after round {number}" for number in numbers] if len(numbers) > 1 else None
     figure: Any = pairplot(draws, labels=labels, samples_labels=several)[0]
@@ -245,8 +251,10 @@ def plot(
     print(jsonlib.dumps({"run": str(path), "file": str(output)}) if json else f"The pair plot is in {output}")
 
 
-def export(path: o.RunFile, output: o.Output = None, problem: o.ForPrior = None, json: o.Json = False) -> None:
-    """Write draws, prior and simulations for ArviZ, as netCDF.
+def export(
+    path: o.RunFile, output: o.Output = None, x: At = None, problem: o.ForPrior = None, json: o.Json = False
+) -> None:
+    """Write the posterior for ArviZ, as netCDF.
 
     Example: homing export run.homing -o posterior.nc
     """
@@ -255,13 +263,13 @@ def export(path: o.RunFile, output: o.Output = None, problem: o.ForPrior = None,
     output = output or Path(path.stem + ".nc")
     check_suffix(output, (".nc",))
     with opened(path, problem) as view:
-        posterior: Any = posterior_in(view)
+        posterior: Any = posterior_in(view, x=x)
         posterior.to_arviz().to_netcdf(str(output))
     print(jsonlib.dumps({"run": str(path), "file": str(output)}) if json else f"The posterior is in {output}")
 
 
 def report(path: o.RunFile, output: o.Output = None, json: o.Json = False) -> None:
-    """Write one page on the run: what was simulated and learned, the posterior, and whether to believe it.
+    """Write one page on the run, in HTML.
 
     Example: homing report run.homing -o report.html
     """
@@ -276,7 +284,9 @@ def watch(
     port: Annotated[int, typer.Option("--port", min=0, max=65535, metavar="N", help="0 takes a free one.")] = 0,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Whether to open it.")] = True,
 ) -> None:
-    """Show the run in a browser while it goes on, on this machine only; Ctrl-C ends it.
+    """Show the run in a browser while it goes on.
+
+    On this machine only; Ctrl-C ends it.
 
     Example: homing watch run.homing --port 8000
     """

@@ -31,3 +31,17 @@ Estimator = Annotated[
     str | None, typer.Option("--density-estimator", metavar="NAME", help="maf, nsf or mdn; by default what run uses.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
+Simulations = Annotated[
+    int | None,
+    typer.Option(
+        "--simulations", "-n", min=1, metavar="N", help="In all rounds; by default as in the run file or 1000."
+    ),
+]
+Rounds = Annotated[
+    int | None, typer.Option("--rounds", min=1, metavar="N", help="By default budget and dimension decide.")
+]
+Proposal = Annotated[
+    str | None,
+    typer.Option("--proposal", metavar="NAME", help="Where later rounds simulate: truncated, posterior or mixture."),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]

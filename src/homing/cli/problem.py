@@ -31,7 +31,7 @@ class Problem:
 
     Attributes:
         path: The file.
-        simulator: A function from theta to data.
+        simulator: A function from theta to data; None if it runs elsewhere.
         prior: Anything that `SNPE` takes as a prior.
         x_o: The observation.
         dim: The number of parameters.
@@ -82,12 +82,14 @@ class Known:
     Attributes:
         facts: Its facts by name.
         done: How many simulations have an outcome.
+        valid: How many have one to learn from.
         learned: The newest round that was learned from; 0 if none was.
         newest: The newest round, if one was planned.
     """
 
     facts: dict[str, Any]
     done: int = 0
+    valid: int = 0
     learned: int = 0
     newest: Round | None = None
 
@@ -102,7 +104,8 @@ class Known:
             facts, rounds = view.facts, view.rounds
         done = sum(len(known.ids) - len(known.pending) for known in rounds.values())
         learned = max((number for number, known in rounds.items() if known.result is not None), default=0)
-        return cls(facts, done, learned, rounds[max(rounds)] if rounds else None)
+        valid = sum(int(known.outcomes.ok.sum()) for known in rounds.values())
+        return cls(facts, done, valid, learned, rounds[max(rounds)] if rounds else None)
 
     @property
     def driven(self) -> dict[str, Any]:
@@ -135,8 +138,12 @@ def is_method(value: Any, base: type) -> bool:
     return isinstance(value, type) and issubclass(value, base) and value is not base
 
 
-def load_problem(path: Path) -> Problem:
+def load_problem(path: Path, elsewhere: bool = False) -> Problem:
     """Run a problem file, and check what it defines.
+
+    Args:
+        path: The file.
+        elsewhere: Whether simulations run elsewhere, so that a simulator is neither needed nor used.
 
     Raises:
         ProblemError: If it is not there, raises, or lacks something, or its prior or x_o cannot be used.
@@ -147,16 +154,18 @@ def load_problem(path: Path) -> Problem:
     if not path.is_file():
         raise ProblemError(f"{path} is not there. To write one to start from: homing init {path}")
     module = _run(path)
-    missing = [f"{name} ({what})" for name, what in _NEEDED.items() if not hasattr(module, name)]
+    needed = [name for name in _NEEDED if not (elsewhere and name == "simulator")]
+    missing = [f"{name} ({_NEEDED[name]})" for name in needed if not hasattr(module, name)]
     if missing:
         raise ProblemError(
-            f"{path} defines no {', no '.join(missing)}. It must define simulator, prior and x_o; "
-            "homing init writes an example."
+            f"{path} defines no {', no '.join(missing)}. It must define {', '.join(needed)}; homing init "
+            "writes an example."
         )
-    if not callable(module.simulator):
+    simulator: Any = None if elsewhere else module.simulator
+    if not elsewhere and not callable(simulator):
         raise ProblemError(
             f"simulator in {path} must be a function that takes theta and returns data, found "
-            f"{type(module.simulator).__name__}. A program is made a function by homing.command(...)."
+            f"{type(simulator).__name__}. A program is made a function by homing.command(...)."
         )
     from homing.inference.simulating import unprepared_prior
     from homing.posteriors import check_observation
@@ -168,7 +177,7 @@ def load_problem(path: Path) -> Problem:
         raise ProblemError(f"{path}: {error}") from error
     return Problem(
         path=path,
-        simulator=module.simulator,
+        simulator=simulator,
         prior=module.prior,
         x_o=module.x_o,
         dim=dim,

@@ -3,42 +3,14 @@
 from __future__ import annotations
 
 import json as jsonlib
-import shlex
-import sys
-from collections.abc import Iterator
-from contextlib import closing
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from homing.cli import options as o
-from homing.cli.failures import INTERRUPTED, RunFileError, wrapped
-from homing.cli.problem import Known, Problem, load_problem
-from homing.cli.screen import Screen, screen_for
-from homing.cli.words import Summary, span, summarise
+from homing.cli.driving import drive, plan_for
+from homing.cli.problem import load_problem
 
-if TYPE_CHECKING:
-    from homing.inference import Progress, RoundRecord
-    from homing.posteriors import Posterior
-
-_SIMULATIONS = 1000
-_MOST_SIZES = 5  # that are said
-
-Simulations = Annotated[
-    int | None,
-    typer.Option(
-        "--simulations", "-n", min=1, metavar="N", help="In all rounds; by default as in the run file or 1000."
-    ),
-]
-Rounds = Annotated[
-    int | None, typer.Option("--rounds", min=1, metavar="N", help="By default budget and dimension decide.")
-]
-Proposal = Annotated[
-    str | None,
-    typer.Option("--proposal", metavar="NAME", help="Where later rounds simulate: truncated, posterior or mixture."),
-]
 Timeout = Annotated[float | None, typer.Option("--timeout", metavar="SECONDS", help="What a simulation may take.")]
 BatchSize = Annotated[
     int | None, typer.Option("--batch-size", min=1, metavar="N", help="Rows in a call of a batched simulator.")
@@ -46,30 +18,29 @@ BatchSize = Annotated[
 MaxFailures = Annotated[
     int, typer.Option("--max-failures", min=1, metavar="N", help="Stop after so many failures in a row.")
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 
 
 def run(
     context: typer.Context,
     problem: o.ProblemFile,
-    simulations: Simulations = None,
+    simulations: o.Simulations = None,
     store: o.Store = None,
-    rounds: Rounds = None,
+    rounds: o.Rounds = None,
     seed: o.Seed = None,
     workers: o.Workers = 1,
     method: o.Method = "SNPE",
-    proposal: Proposal = None,
+    proposal: o.Proposal = None,
     density_estimator: o.Estimator = None,
     timeout: Timeout = None,
     batch_size: BatchSize = None,
     max_failures: MaxFailures = 100,
-    quiet: Quiet = False,
+    quiet: o.Quiet = False,
     json: o.Json = False,
 ) -> None:
-    """Simulate and learn in rounds; the same command again goes on where it stopped.
+    """Simulate and learn in rounds, and go on where it stopped.
 
     Each finished simulation is in the run file at once, and after each round the posterior's means and widths are
-    shown. Ctrl-C ends it cleanly.
+    shown. Ctrl-C ends it cleanly; the same command again goes on.
 
     Example: homing run problem.py --simulations 1000 --workers 2 --seed 1
     """
@@ -86,146 +57,5 @@ def run(
         max_failures=max_failures,
         store=path,
     )
-    interrupted = False
-    with closing(inference), screen_for(plan.sizes, plan.finished, quiet) as screen:
-        shown = Shown(screen, plan, loaded.labels)
-        there = f", which has {plan.done:,} of them" if plan.done else ""
-        screen.say(f"{problem}: {plan}, seed {inference.seed}, in {path}{there}")
-        try:
-            for record, posterior in plan.steps(inference.on_progress(shown.told), loaded):
-                shown.round(record, posterior)
-        except KeyboardInterrupt:
-            interrupted = True
-    if interrupted:
-        again = shlex.join(["homing", *context.obj])
-        print(
-            wrapped(f"Interrupted. {Known.of(path).done:,} simulations are in {path}. To go on: {again}"),
-            file=sys.stderr,
-        )
-        raise typer.Exit(INTERRUPTED)
-    result = shown.result(path)
-    print(jsonlib.dumps(result) if json else shown.closing(path))
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How a run is divided; prints as a person would say it.
-
-    Attributes:
-        sizes: Simulations in each round.
-        rounds: How many rounds were asked for; None lets the method decide.
-        proposal: Where later rounds simulate.
-        finished: The newest round that the run file has learned from.
-        done: Simulations that are in the run file.
-    """
-
-    sizes: list[int]
-    rounds: int | None
-    proposal: str
-    finished: int = 0
-    done: int = 0
-
-    @property
-    def total(self) -> int:
-        """Simulations in all rounds."""
-        return sum(self.sizes)
-
-    def steps(self, inference: Any, problem: Problem) -> Iterator[tuple[RoundRecord, Posterior]]:
-        """Run it: each round's record, and the posterior so far."""
-        return inference.iterate(problem.x_o, self.total, self.rounds, proposal=self.proposal)
-
-    def __str__(self) -> str:
-        if len(self.sizes) == 1:
-            return f"{self.total:,} simulations in one round"
-        sizes = " + ".join(f"{size:,}" for size in self.sizes[:_MOST_SIZES])
-        sizes += " + ..." if len(self.sizes) > _MOST_SIZES else ""
-        return f"{self.total:,} simulations in {len(self.sizes)} rounds ({sizes})"
-
-
-def plan_for(
-    problem: Problem,
-    path: Path,
-    simulations: int | None = None,
-    rounds: int | None = None,
-    proposal: str | None = None,
-) -> Plan:
-    """The plan that is asked for; what is not said is as the run file has it.
-
-    Raises:
-        ArgumentError: If there are more rounds than simulations.
-        RunFileError, StoreError: If the run file has another plan, or cannot be used.
-    """
-    from homing.inference.driver import check_driver
-
-    known = Known.of(path)
-    sizes = known.driven.get("sizes")
-    if sizes:
-        if simulations not in (None, sum(sizes)) or rounds not in (None, len(sizes)):
-            raise RunFileError(
-                f"{path} has a run of {Plan(sizes, None, '')}; its plan stays. To go on with it, leave --simulations "
-                "and --rounds out; for another run, name a new file with --store."
-            )
-        simulations, rounds = sum(sizes), len(sizes)
-    sizes = check_driver(simulations or _SIMULATIONS, rounds, problem.dim)
-    return Plan(sizes, rounds, proposal or known.driven.get("proposal", "truncated"), known.learned, known.done)
-
-
-@dataclass
-class Shown:
-    """What was shown of a run so far. The newest posterior's table waits until another round begins or the run ends."""
-
-    screen: Screen
-    plan: Plan
-    labels: list[str] | None
-    records: list[RoundRecord] = field(default_factory=list)
-    summary: Summary | None = None
-
-    def told(self, progress: Progress) -> None:
-        """Show where the run is."""
-        if self.summary is not None:
-            self.screen.say(str(self.summary))
-            self.summary = None
-        self.screen.told(progress)
-
-    def round(self, record: RoundRecord, posterior: Posterior) -> None:
-        """Show what a round gave."""
-        self.records.append(record)
-        in_file = record.round <= self.plan.finished
-        self.screen.say(f"round {record.round} of {len(self.plan.sizes)}: {told_of(record, in_file)}")
-        if not in_file or record.round == self.plan.finished:
-            self.summary = summarise(posterior, self.labels)
-
-    def result(self, path: Path) -> dict[str, Any]:
-        """The run as JSON."""
-        assert self.summary is not None
-        rounds = [record.as_dict() for record in self.records]
-        return {"run": str(path), "rounds": rounds, "posterior": self.summary.as_list()}
-
-    def closing(self, path: Path) -> str:
-        """The run's last words."""
-        asked, valid = (sum(getattr(record, name) for record in self.records) for name in ("asked", "valid"))
-        lost = f", {asked - valid:,} of them without finite data" if valid < asked else ""
-        rounds = "one round" if len(self.records) == 1 else f"{len(self.records)} rounds"
-        return f"The posterior after {rounds} and {asked:,} simulations{lost}, in {path}:\n{self.summary}"
-
-
-def told_of(record: RoundRecord, in_file: bool = False) -> str:
-    """A round in one line."""
-    text = f"{record.asked:,} simulations from {came_from(record)}"
-    if record.valid < record.asked:
-        text += f", {record.valid:,} valid"
-    if in_file:
-        return f"{text}; from the run file"
-    text += f" in {span(record.seconds.get('simulate', 0.0))}, learned in {span(record.seconds.get('train', 0.0))}"
-    if record.gain is not None:
-        text += f", gain {record.gain:+.2f}"
-    if record.agreement is not None:
-        text += f", the two sides agree {record.agreement:.0%}"
-    return f"{text}; worse than the last one, not used" if record.rolled_back else text
-
-
-def came_from(record: RoundRecord) -> str:
-    """Where a round's theta came from, in words."""
-    if record.volume is not None and record.volume < 1:
-        return f"{record.volume:.2g} of the prior" if record.volume < 0.001 else f"{record.volume:.1%} of the prior"
-    return f"the {'last ' if record.proposal == 'posterior' else ''}{record.proposal}"
+    shown = drive(inference, loaded, plan, path, quiet, context.obj)
+    print(jsonlib.dumps(shown.result(path)) if json else shown.closing(path))

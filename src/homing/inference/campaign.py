@@ -22,7 +22,7 @@ import numpy as np
 
 from homing import random
 from homing.arrays import to_numpy
-from homing.errors import ArgumentError, NotTrainedError, SimulationError
+from homing.errors import ArgumentError, NotTrainedError, SimulationError, WaitingError
 from homing.inference.failing import where_failing
 from homing.inference.learn import Dataset
 from homing.inference.rounds import Part, Progress, RoundRecord
@@ -88,7 +88,7 @@ class Campaign:
         self._told = 0  # the newest round that is taken over because its simulations were told of
         self._warned = False
         self.on_progress: Callable[[Progress], None] | None = None
-        self._store = open_store(store)
+        self._store, self._in_file = open_store(store), store is not None
         try:
             if seed is None:
                 seed = self._store.recall("seed")
@@ -128,7 +128,7 @@ class Campaign:
 
     def simulate(self, num_simulations: int, proposal: Proposal) -> RoundRecord:
         """Plan a round, simulate it, and keep what comes as it comes."""
-        if self._simulator is None:
+        if self._simulator is None and not self._in_file:
             raise ArgumentError(
                 "There is no simulator to call: give one, SNPE(simulator, prior), or append simulations and train."
             )
@@ -136,6 +136,12 @@ class Campaign:
         known = self._propose(num_simulations, proposal)
         sampled = time.perf_counter()
         if len(known.pending):
+            if self._simulator is None:
+                raise WaitingError(
+                    f"Round {known.number} is planned and waits for {len(known.pending)} simulations, and there is no "
+                    "simulator to call. The run file has their ids and theta; tell(ids, x) what became of them, and "
+                    "run the same lines again."
+                )
             self._run(known, self._simulator)
         self._report("learn", known.number, len(known.ids), len(known.ids))
         seconds = {"sample": sampled - began, "simulate": time.perf_counter() - sampled}

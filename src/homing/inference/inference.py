@@ -56,15 +56,6 @@ class Inference:
         self._campaign.remember(**facts)
         return self
 
-    def adopt(self) -> Self:
-        """Take over all rounds of the run file, as if the lines that made them had been run.
-
-        Returns:
-            This object, so that `.train()` or `.ask()` can follow.
-        """
-        self._campaign.adopt()
-        return self
-
     def append_simulations(self, theta: Any, x: Any, proposal: Any = None) -> Self:
         """Add simulations that were run elsewhere, as a round of their own.
 
