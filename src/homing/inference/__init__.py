@@ -8,7 +8,7 @@ from homing.inference.methods import FromLast, Method, Mixture, Truncated
 from homing.inference.opened import OpenedRun, open
 from homing.inference.options import TrainOptions
 from homing.inference.ratios import RatioLearner
-from homing.inference.rounds import RoundRecord, Rounds
+from homing.inference.rounds import Progress, RoundRecord, Rounds
 from homing.inference.sequential import Running
 from homing.inference.sides import SideOptions
 from homing.inference.simulating import prepare_for_sbi, simulate_for_sbi
@@ -58,6 +58,7 @@ __all__ = [
     "Method",
     "Mixture",
     "OpenedRun",
+    "Progress",
     "RatioLearner",
     "RoundRecord",
     "Rounds",

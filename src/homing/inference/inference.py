@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 import numpy as np
 
-from homing.arrays import to_numpy
 from homing.diagnostics import Check
-from homing.errors import ArgumentError, NotTrainedError, ShapeError
+from homing.errors import ArgumentError, NotTrainedError
 from homing.inference.apart import Apart
 from homing.inference.campaign import Campaign
 from homing.inference.check import check_run
 from homing.inference.methods import Method
-from homing.inference.rounds import Rounds
+from homing.inference.rounds import Progress, Rounds
 from homing.inference.simulating import check_count, check_rows
 from homing.posteriors import Posterior
 from homing.priors import Prior, same_distribution
@@ -89,6 +88,30 @@ class Inference:
         """One record a round; prints as a table."""
         return Rounds([record for _, record in sorted(self._campaign.records.items())])
 
+    def on_progress(self, told: Callable[[Progress], None] | None) -> Self:
+        """Have a function told where the run is, each time that changes; None for none.
+
+        Returns:
+            This object.
+        """
+        self._campaign.on_progress = told
+        return self
+
+    def remember(self, **facts: Any) -> Self:
+        """Write down in the run file what its readers should know; they find it in `homing.open(path).facts`.
+
+        Args:
+            **facts: JSON or arrays by name, for example `labels=["mass", "spin"]`; each replaces what had this name.
+
+        Returns:
+            This object.
+
+        Raises:
+            ArgumentError: If a fact is no JSON.
+        """
+        self._campaign.remember(**facts)
+        return self
+
     def append_simulations(self, theta: Any, x: Any, proposal: Any = None) -> Self:
         """Add simulations that were run elsewhere, as a round of their own.
 
@@ -156,15 +179,7 @@ class Inference:
             ArgumentError: If an id was never given.
             StoreError: If the results cannot be written; none of them are then.
         """
-        numbers = np.atleast_1d(to_numpy(ids, "ids"))
-        if numbers.ndim != 1 or numbers.dtype.kind not in "iu":
-            raise ArgumentError(
-                f"ids must be whole numbers, shape (n,), found {numbers.dtype} of shape {numbers.shape}."
-            )
-        data = None if x is None else to_numpy(x, "x")
-        if data is not None and (data.ndim == 0 or len(data) != len(numbers)):
-            raise ShapeError(f"x must have one entry for each of the {len(numbers)} ids, found shape {data.shape}.")
-        return self._campaign.tell(numbers.astype(np.int64), data, errors or {})
+        return self._campaign.tell(ids, x, errors)
 
     def _as_proposal(self, proposal: Any, simulated: bool = False) -> Proposal:
         """What a user's object stands for; `simulated` if theta have been drawn from it already."""
