@@ -1,8 +1,8 @@
 r"""A small network of an input and a context, shared by the vector field and the classifier.
 
-\(h_0 = s(E u + C c + b_0)\), \(h_k = h_{k-1} + s(W_k h_{k-1} + b_k)\), output \(L h + l\), with s the SiLU. The context's
-share \(C c\) is a product of its own, so with many inputs for one context it is computed once. Made by NumPy, so
-nothing is compiled for it.
+\(h_0 = s(E u + C c + b_0)\), \(h_k = h_{k-1} + s(W_k h_{k-1} + b_k)\), output \(L h + l\), with s the SiLU. The
+context's share \(C c\) is a product of its own, so with many inputs for one context it is computed once. Made by NumPy,
+so nothing is compiled for it.
 
 Source of the skip connections: He, Zhang, Ren, Sun, *Deep Residual Learning for Image Recognition*, 2015,
 https://arxiv.org/abs/1512.03385.
@@ -57,7 +57,7 @@ def perceptron(
     Example:
         >>> rng = np.random.default_rng(0)
         >>> net = perceptron(rng, dim=2, dim_context=3, outputs=4, hidden_features=8, depth=2)
-        >>> net(jnp.zeros(2), jnp.zeros(3)).tolist()
+        >>> net(np.zeros(2), np.zeros(3)).tolist()
         [0.0, 0.0, 0.0, 0.0]
     """
 
