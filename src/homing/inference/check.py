@@ -193,7 +193,7 @@ def _near(
         check_tarp(truth, draws, log_weights=weights, seed=seed),
     ]
     direct = direct_side(posterior)
-    if x_o is not None and direct is not None:
+    if x_o is not None and direct is not None and len(truth) >= _LEAST_PAIRS:
         rng = random.generator(seed, "equal")
         equal = np.stack([_resampled(rng, *row) for row in zip(draws, weights[:, 1:])])
         at_x_o = posterior.prior.to_normal(posterior.draw(_AT_X_O, x_o, random.word(seed, "x_o"), False))
