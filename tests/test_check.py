@@ -4,15 +4,19 @@ import warnings
 
 import numpy as np
 import pytest
+import scipy.stats
+from scipy.stats import binom
 
 import homing
 from homing.diagnostics import fit_predictive
 from homing.errors import ArgumentError, NotTrainedError, ObservationError
 from homing.inference import SNPE
 from homing.inference.apart import Apart
+from homing.inference.check import _about_x_o, _near
 from homing.inference.sides import SideOptions
-from homing.priors import BoxUniform
-from homing.proposals import FromPrior
+from homing.posteriors import Conditionals, Posterior
+from homing.priors import BoxUniform, as_prior
+from homing.proposals import FromPrior, Region
 from homing.training import FitOptions
 
 QUICK = SideOptions(members=2, fit=FitOptions(max_num_epochs=60, stop_after_steps=200))
@@ -275,3 +279,84 @@ def test_a_campaign_knows_what_the_prior_predicts():
     assert predicted.is_unlike(np.array([50.0, 50.0]))
     expected = fit_predictive(x, inference.prior.to_normal(theta))
     assert predicted.distance(np.ones(2)) == expected.distance(np.ones(2))
+
+
+# ---------------------------------------------------------------------------------------- exact posteriors, all the way
+
+
+class Exact(Posterior):
+    """The posterior of x = theta + noise under a standard normal prior, or one of another width or place.
+
+    Its draws at many x come, as a likelihood's would, from a wider density, and are weighted.
+    """
+
+    _origin, _learned, noise = "", {}, 0.5
+
+    def __init__(self, width=1.0, shift=0.0, x_o=None, multi_round=False):
+        prior = as_prior([scipy.stats.norm(), scipy.stats.norm()])
+        super().__init__(prior, (2,), multi_round=multi_round, seed=0, x_o=x_o, show_progress_bars=False)
+        self.gain = 1 / (1 + self.noise**2)
+        self.scale = width * self.noise * np.sqrt(self.gain)
+        self.shift = shift * self.scale
+
+    def _draw_z(self, num, x, seed, on_chunk=None):
+        return self.gain * x + self.shift + self.scale * np.random.default_rng(seed).normal(size=(num, 2))
+
+    def _log_prob_z(self, z, x):
+        return scipy.stats.norm.logpdf(z, self.gain * x + self.shift, self.scale).sum(1)
+
+    def at_each(self, x, num, seed):
+        mean, wide = (self.gain * x + self.shift)[:, None], 1.5 * self.scale
+
+        def density(z):
+            return tuple(scipy.stats.norm.logpdf(z, mean, scale).sum(2) for scale in (self.scale, wide))
+
+        rng = np.random.default_rng(seed)
+        return Conditionals(lambda: mean + wide * rng.normal(size=(len(x), num, 2)), density)
+
+    def p_values(self, num, seed):
+        """Of the verdicts within the region that holds most of it at x_o, and about x_o."""
+        x_o, rng = self._x_o, np.random.default_rng(seed)
+        draws = self._draw_z(4000, x_o, seed)
+        region = Region(lambda z: -((z - draws.mean(0)) ** 2).sum(1), -((4 * 0.45) ** 2), draws)
+        near, about = rng.normal(size=(40 * num, 2)), self._draw_z(num, x_o, seed + 1)
+        near = near[region.contains(near)][:num]
+        data = (theta + self.noise * rng.normal(size=theta.shape) for theta in (near, about))
+        verdicts = [
+            *_near(self, x_o, region, near, next(data), seed),
+            *_about_x_o(self, x_o, region, about, next(data), seed),
+        ]
+        return {verdict.name: verdict.p_value for verdict in verdicts}
+
+
+@pytest.mark.parametrize("repetitions", [30, pytest.param(200, marks=pytest.mark.slow)])
+def test_a_check_of_the_exact_posterior_raises_false_alarms_at_their_nominal_rate(repetitions):
+    found = [Exact(x_o=np.array([0.5, -0.5])).p_values(50, seed) for seed in range(repetitions)]
+    assert found[0].keys() == {"coverage", "ranks", "TARP", "predictive", "posterior SBC"}
+    for name in found[0]:
+        p = np.array([values[name] for values in found])
+        for alpha in (0.01, 0.05, 0.2):
+            assert (p < alpha).sum() <= binom.ppf(0.999, repetitions, alpha), name
+    for name in ("coverage", "TARP"):  # and not for want of any power
+        assert np.mean([values[name] < 0.5 for values in found]) > 0.3
+
+
+@pytest.mark.parametrize("wrong", [{"width": 2.0}, {"width": 0.4}, {"shift": 1.0}], ids=str)
+def test_a_check_of_a_wrong_posterior_finds_it_in_the_region_and_about_x_o(wrong):
+    found = Exact(**wrong, x_o=np.array([0.5, -0.5])).p_values(150, 0)
+    assert min(found["coverage"], found["ranks"]) < 0.001
+    assert found["posterior SBC"] < 0.05
+
+
+def test_a_posterior_without_a_region_is_checked_about_x_o_alone():
+    def simulate(theta, rng):
+        return theta + 0.5 * rng.normal(size=theta.shape)
+
+    normal = [scipy.stats.norm(), scipy.stats.norm()]
+    for multi_round, names in ((True, {"predictive", "posterior SBC"}), (False, {"coverage", "ranks", "TARP"})):
+        inference = SNPE(simulate, normal, seed=0, batched=True, show_progress_bars=False)
+        check = inference.check(80, posterior=Exact(x_o=np.zeros(2), multi_round=multi_round))
+        assert names <= {verdict.name for verdict in check}
+        assert ("coverage" in {verdict.name for verdict in check}) != multi_round
+        assert check.level != "fail"
+        assert check["predictive"].n == (80 if multi_round else 40)
