@@ -15,9 +15,10 @@ from scipy.special import gammainc
 from homing.diagnostics.verdict import Verdict, level_of
 
 _MOST_KHAT = 0.7
-_LEAST_EFFECTIVE = 0.1
+_LEAST_EFFECTIVE, _LESS_EFFECTIVE = 0.1, 0.5  # the second where k̂ is larger
 _MOST_DISAGREEMENT = 0.3  # of log M, what a draw can tell at most about which member it is of
-_MOST_LOST = 0.01  # of the posterior, beyond a region
+_MOST_LOST = 0.01  # of the posterior, beyond a region, by simulations, and
+_MOST_OUTSIDE = 0.05  # by its own draws
 
 
 def check_agreement(effective: float, khat: float, num_draws: int) -> Verdict:
@@ -29,16 +30,16 @@ def check_agreement(effective: float, khat: float, num_draws: int) -> Verdict:
         num_draws: How many weights.
 
     Returns:
-        The verdict; its statistic is the effective share. It takes care if that is below a tenth, or k̂ above 0.7.
+        The verdict; its statistic is the effective share. It takes care if that is below a tenth, or below a half with
+        k̂ above 0.7.
 
     Example:
         >>> check_agreement(0.02, 0.9, 1000).sentence
-        'Posterior and likelihood, learned apart, agree in 2% of their draws only (k̂ = 0.90), so one of them is wrong.'
+        'Posterior and likelihood, learned apart, agree in 2% of their draws only (k̂ = 0.90): one of them is wrong.'
     """
-    good = effective >= _LEAST_EFFECTIVE and not khat > _MOST_KHAT
-    sentence = f"Posterior and likelihood, learned apart, agree in {effective:.0%} of their draws (k̂ = {khat:.2f})."
-    if not good:
-        sentence = sentence.replace(" (", " only (").replace(").", "), so one of them is wrong.")
+    good = effective >= (_LESS_EFFECTIVE if khat > _MOST_KHAT else _LEAST_EFFECTIVE)
+    agree = f"Posterior and likelihood, learned apart, agree in {effective:.0%} of their draws"
+    sentence = f"{agree} (k̂ = {khat:.2f})." if good else f"{agree} only (k̂ = {khat:.2f}): one of them is wrong."
     return Verdict("two sides", "pass" if good else "care", effective, None, num_draws, None, sentence)
 
 
@@ -102,7 +103,7 @@ def check_truncation(num_inside: int, num_outside: int, weight: float, outside: 
     Returns:
         The verdict; its statistic is the share of the posterior that the simulations place outside the region. The
         p-value is that of a loss of one percent. It takes care if the p-value is small, or the posterior has more than
-        a percent there itself.
+        a twentieth there itself.
 
     Example:
         >>> check_truncation(40, 3, 10.0, 0.0).sentence
@@ -116,7 +117,7 @@ def check_truncation(num_inside: int, num_outside: int, weight: float, outside: 
     sentence = "The region that the last round was cut to lost nothing that simulations show."
     if level != "pass":
         sentence = f"Simulations place {lost:.0%} of the posterior outside the region that the last round was cut to."
-    elif outside > _MOST_LOST:
+    elif outside > _MOST_OUTSIDE:
         level = "care"
         sentence = f"{outside:.1%} of the posterior lie outside the region that the last round was cut to."
     return Verdict("truncation", level, lost, p, num_inside + num_outside, None, sentence)

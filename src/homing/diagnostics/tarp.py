@@ -29,7 +29,6 @@ from homing.diagnostics.verdict import Reads, Verdict, level_of
 from homing.errors import ShapeError
 
 _LARGE = 0.1  # a difference between coverage and level that makes a posterior wrong
-_HOW = {"conservative": "wide", "overconfident": "narrow", "shifted": "far off"}
 
 
 def check_tarp(theta: Any, draws: Any, *, references: Any = None, log_weights: Any = None, seed: int = 0) -> Verdict:
@@ -76,7 +75,8 @@ def check_tarp(theta: Any, draws: Any, *, references: Any = None, log_weights: A
     low, high = uniform_band(n, num_draws, PICTURED)
     sentence = f"Balls about random points hold the truth as often as they say, in {n} cases."
     if reads:
-        share = f"balls of {levels[at]:.0%} hold the truth in {coverage[at]:.0%} of {n} cases"
-        sentence = f"The posterior is too {_HOW[reads]}, {share}."
+        how = "seldom" if statistic < 0 else "often"
+        share = f"those of {levels[at]:.0%} in {coverage[at]:.0%} of {n} cases"
+        sentence = f"Balls about random points hold the truth too {how}, {share}."
     curves = {"levels": levels, "coverage": coverage, "band_low": low, "band_high": high}
     return Verdict("TARP", level, statistic, p, n, uniform_resolution(n, num_draws, 1), sentence, reads, curves)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -107,8 +107,7 @@ class Check:
     @property
     def level(self) -> Level:
         """The worst of them."""
-        levels = {verdict.level for verdict in self.verdicts}
-        return next((level for level in reversed(_LEVELS) if level in levels), "pass")
+        return _LEVELS[max((_LEVELS.index(verdict.level) for verdict in self.verdicts), default=0)]
 
     @property
     def sentence(self) -> str:
@@ -127,8 +126,8 @@ class Check:
             numbers = f"{verdict.statistic:.3g}", finds, p, f"{verdict.n:,}"
             rows.append((verdict.name, verdict.level, verdict.reads, *numbers))
         widths = [max(map(len, column)) for column in zip(*rows)]
-        sides = [str.ljust] * 3 + [str.rjust] * 4
-        lines = ["  ".join(side(*cell) for side, *cell in zip(sides, row, widths)).rstrip() for row in rows]
+        padded = [[f"{cell:{side}{width}}" for cell, side, width in zip(row, "<<<>>>>", widths)] for row in rows]
+        lines = ["  ".join(row).rstrip() for row in padded]
         return "\n".join([*lines, "", *textwrap.wrap(self.sentence, _WIDTH)])
 
     __repr__ = __str__
@@ -149,9 +148,8 @@ def check_from_json(content: Mapping[str, Any], curves: Mapping[str, np.ndarray]
         >>> check_from_json(*check_as_json(Check((verdict,)))) == Check((verdict,))
         True
     """
-    names = [entry.name for entry in fields(Verdict)]
-    verdicts = []
-    for k, entry in enumerate(content["verdicts"]):
-        known = {name: entry[name] for name in names}
-        verdicts.append(Verdict(**known | {"curves": {name: curves[f"{k}/{name}"] for name in entry["curves"]}}))
+    verdicts = [
+        Verdict(**{**entry, "curves": {name: curves[f"{k}/{name}"] for name in entry["curves"]}})
+        for k, entry in enumerate(content["verdicts"])
+    ]
     return Check(tuple(verdicts), content["num_simulations"])

@@ -5,7 +5,8 @@ last round's prior was cut to. So half of the simulations are \(\theta' \sim p(\
 \theta')\), and \(\theta'\) is compared with draws of \(q(\theta \mid x')\) cut to R: ranks, coverage, TARP, and L-C2ST
 at x_o, all of which are right for pairs of a truncated prior (Deistler et al.). The other half are \(\theta' \sim
 q(\theta \mid x_o)\): posterior SBC, about x_o alone (Säilynoja et al.), and data to compare x_o with. A posterior for
-any x is cut to the region that holds nearly all of it at x_o, or, without an x_o, looked at under the whole prior.
+any x is cut to the region that holds nearly all of it at x_o, or, without an x_o, looked at under the whole prior. One
+that was made for x_o and has no density to cut a region by is looked at by the second half alone.
 
 Where drawing at a new x is costly, draws of the direct side stand for the posterior's, with weights.
 
@@ -80,11 +81,11 @@ def check_run(
     verdicts = [] if x_o is None else list(posterior.check())
     if x_o is not None:
         verdicts += _from_rows(campaign, posterior, method, x_o)
-    if num_simulations:
-        near = num_simulations if x_o is None else num_simulations - num_simulations // 2
+    near, about = _split(num_simulations, posterior, x_o, proposal)
+    if near:
         verdicts += _near(posterior, x_o, region, *apart.simulate(near, proposal), seed)
-    if x_o is not None and num_simulations > 1:
-        own = apart.simulate(num_simulations - near, FromPosterior(posterior, x_o))
+    if x_o is not None and about:
+        own = apart.simulate(about, FromPosterior(posterior, x_o))
         verdicts += _about_x_o(posterior, x_o, region, *own, seed)
     check = Check(tuple(verdicts), num_simulations)
     apart.keep(check)
@@ -106,6 +107,15 @@ def _where(campaign: Campaign, posterior: Posterior, x_o: np.ndarray | None, see
     if x_o is None:
         return FromPrior(posterior.prior)
     return TruncatedPrior(posterior.prior, posterior_region(posterior, _EPSILON, seed))
+
+
+def _split(num: int, posterior: Posterior, x_o: np.ndarray | None, proposal: Proposal) -> tuple[int, int]:
+    """How many simulations are from the prior, and how many from the posterior."""
+    if x_o is None:
+        return num, 0
+    if posterior.multi_round and isinstance(proposal, FromPrior):
+        return 0, num  # made for x_o, with no region about it: it says nothing of the whole prior
+    return num - num // 2, num // 2
 
 
 def _from_rows(campaign: Campaign, posterior: Posterior, method: Method | None, x_o: np.ndarray) -> list[Verdict]:
@@ -194,7 +204,7 @@ def _near(
         check_tarp(truth, draws, log_weights=weights, seed=seed),
     ]
     direct = direct_side(posterior)
-    if x_o is not None and direct is not None:
+    if x_o is not None and direct is not None and len(truth) >= _LEAST_PAIRS:
         rng = random.generator(seed, "equal")
         equal = np.stack([_resampled(rng, *row) for row in zip(draws, weights[:, 1:])])
         at_x_o = posterior.prior.to_normal(posterior.draw(_AT_X_O, x_o, random.word(seed, "x_o"), False))

@@ -158,7 +158,7 @@ class Drive:
             assert kept is not None
             self._posterior = self._make_posterior(kept, record.round)
             if place == 0:
-                self._posterior.warn_if_unlike(self._x_o, stacklevel=5)
+                self._posterior.warn_if_unlike(self._x_o, stacklevel=4)
             parts = record.seconds if stored else {**record.seconds, "train": notes["train"]}
             spent += sum(parts.get(part, 0.0) for part in ("sample", "simulate", "train"))
             differ = None if rolled_back else self._disagreement(notes, record.round)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -22,30 +23,38 @@ class Conditionals:
     """The posteriors at n data.
 
     Attributes:
-        z: Draws that propose for the posterior at each, shape (n, S, d).
+        draw: Draws what proposes for the posterior at each.
         density: From z of shape (n, k, d) to the log densities of the posterior, and of what proposed, each of shape
             (n, k).
     """
 
-    z: np.ndarray
+    draw: Callable[[], np.ndarray]
     density: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+    @cached_property
+    def z(self) -> np.ndarray:
+        """The draws, shape (n, S, d)."""
+        return self.draw()
 
 
 def ensemble_at_each(ensemble: Ensemble, x: np.ndarray, num: int, seed: int) -> Conditionals:
     """An ensemble's densities at data x of shape (n, *x_shape), with `num` draws of each."""
-    member = random.generator(seed, "members").choice(len(ensemble.members), (len(x), num), p=ensemble.weights)
-    z = np.empty((len(x), num, ensemble.dim))
-    for k, rows in enumerate(_blocks(x, num)):
-        repeated, of, drawn = np.repeat(x[rows], num, axis=0), member[rows].ravel(), z[rows].reshape(-1, ensemble.dim)
-        for m in range(len(ensemble.members)):
-            mine = of == m
-            drawn[mine] = ensemble.member(m).sample_pairs(repeated[mine], random.word(seed, "draws", k, m))
+
+    def draw() -> np.ndarray:
+        member = random.generator(seed, "members").choice(len(ensemble.members), (len(x), num), p=ensemble.weights)
+        z = np.empty((len(x), num, ensemble.dim))
+        for k, rows in enumerate(_blocks(x, num)):
+            repeated, of, drawn = np.repeat(x[rows], num, axis=0), member[rows].ravel(), z[rows].reshape(-1, z.shape[2])
+            for m in range(len(ensemble.members)):
+                mine = of == m
+                drawn[mine] = ensemble.member(m).sample_pairs(repeated[mine], random.word(seed, "draws", k, m))
+        return z
 
     def density(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         values = paired(ensemble.log_prob_pairs, rows, x)
         return values, values
 
-    return Conditionals(z, density)
+    return Conditionals(draw, density)
 
 
 def paired(density: Callable[[np.ndarray, np.ndarray], np.ndarray], z: np.ndarray, x: np.ndarray) -> np.ndarray:

@@ -103,7 +103,7 @@ class HybridPosterior(Posterior):
             log_direct, joints = direct.density(rows)[0], log_joints(rows) - log_evidence[:, :, None]
             return self._mixed(log_direct, np.logaddexp.reduce(joints, axis=0) - np.log(len(joints))), log_direct
 
-        return Conditionals(direct.z, density)
+        return Conditionals(lambda: direct.z, density)
 
     @property
     def _learned(self) -> dict[str, Any]:

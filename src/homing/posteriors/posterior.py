@@ -330,13 +330,15 @@ class Posterior(ABC):
 
     def at_each(self, x: np.ndarray, num: int, seed: int) -> Conditionals:
         """The posteriors at many x, shape (n, *x_shape), with `num` draws of each or of what proposes for it."""
-        z = np.stack([self.draw_normal(num, row, random.word(seed, "at each", i)) for i, row in enumerate(x)])
+
+        def draw() -> np.ndarray:
+            return np.stack([self.draw_normal(num, row, random.word(seed, "at each", i)) for i, row in enumerate(x)])
 
         def density(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             values = np.stack([self.log_prob_normal(part, at) for part, at in zip(rows, x)])
             return values, values
 
-        return Conditionals(z, density)
+        return Conditionals(draw, density)
 
     def pairplot(self, num_samples: int = 10_000, x: Any | None = None, **options: Any) -> tuple[Any, Any]:
         """Draw from the posterior and plot every pair of parameters.

@@ -191,7 +191,7 @@ class SampledPosterior(Posterior):
             values = [_log_mean(self._log_joints(part, at), known) for part, at, known in zip(rows, x, evidence)]
             return np.stack(values), np.stack(values)
 
-        return Conditionals(z, density)
+        return Conditionals(lambda: z, density)
 
     def draw_normal(
         self, num: int, x: np.ndarray, seed: int, on_chunk: Callable[[int], object] | None = None
