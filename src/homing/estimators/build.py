@@ -13,6 +13,7 @@ from homing.arrays import library_of
 from homing.errors import ArgumentError, ShapeError
 from homing.estimators.autoregressive import autoregressive_flow
 from homing.estimators.density import Base, ConditionalDensity, affine_base, conditional_density, linear_base
+from homing.estimators.embedding import Embedding, EmbeddingNet, simple_features
 from homing.estimators.mixture import mixture_network
 from homing.estimators.standardize import Standardize, ZScore, fit_standardize
 
@@ -67,20 +68,28 @@ class PosteriorBuilder:
     num_transforms: int = 5
     num_bins: int = 10
     num_components: int = 10
-    embedding_net: Callable[..., Any] | None = None
+    embedding_net: Embedding | Callable[..., Any] | None = None
     z_score_theta: ZScore = "structured"
     z_score_x: ZScore = "independent"
 
     def __call__(self, z: np.ndarray, x: np.ndarray, rng: np.random.Generator, min_precision: float) -> Estimator:
-        standardize = fit_standardize(x, self.z_score_x, z)
+        standardize = self.standardize(x, z)
         return Estimator(standardize, self.density(z, standardize(x), rng, min_precision), x.shape[1:])
+
+    def standardize(self, x: np.ndarray, z: np.ndarray) -> Standardize:
+        """The map from data of shape (n, *x_shape), simulated with z of shape (n, d), to what the network sees."""
+        net = self.embedding_net
+        fit = net.standardize if isinstance(net, Embedding) else fit_standardize
+        return fit(x, self.z_score_x, z)
 
     def density(
         self, z: np.ndarray, features: np.ndarray, rng: np.random.Generator, min_precision: float = 0.0
     ) -> ConditionalDensity:
         """A fresh density of z, shape (n, d), given standardised data, shape (n, *x_shape)."""
-        base = self._base(z, features.reshape(len(features), -1).astype(np.float64))
-        dim, dim_context = z.shape[1], self._dim_context(features.shape[1:])
+        net = self.embedding_net
+        embedding = net.build(features, rng) if isinstance(net, Embedding) else net
+        base = self._base(z, features, embedding)
+        dim, dim_context = z.shape[1], _dim_context(embedding, features.shape[1:])
         if self.model == "mdn":
             core = mixture_network(
                 rng,
@@ -100,25 +109,28 @@ class PosteriorBuilder:
                 num_layers=self.num_transforms,
                 bins=self.num_bins,
             )
-        return conditional_density(core, base, self.embedding_net)
+        return conditional_density(core, base, embedding)
 
-    def _base(self, z: np.ndarray, flat: np.ndarray) -> Base:
-        if self.z_score_theta == "structured" and self.embedding_net is None and flat.shape[1] <= _MAX_LINEAR:
-            return linear_base(z, flat)
+    def _base(self, z: np.ndarray, features: np.ndarray, embedding: Any) -> Base:
+        if self.z_score_theta == "structured" and (embedding is None or isinstance(embedding, EmbeddingNet)):
+            simple = simple_features(embedding, features).astype(np.float64)
+            if simple.shape[1] <= _MAX_LINEAR:
+                return linear_base(z, simple)
         return affine_base(z, standardize=self.z_score_theta != "none")
 
-    def _dim_context(self, x_shape: tuple[int, ...]) -> int:
-        if self.embedding_net is None:
-            return int(np.prod(x_shape))
-        try:
-            out = jax.eval_shape(self.embedding_net, jax.ShapeDtypeStruct(x_shape, np.float32))
-        except Exception as error:
-            raise ShapeError(
-                f"embedding_net could not be applied to one x of shape {x_shape}: it must be a JAX function or an "
-                "equinox module that takes one x, without a batch dimension, and returns an array. It raised: "
-                f"{error}"
-            ) from error
-        return int(np.prod(out.shape))
+
+def _dim_context(embedding: Callable[..., Any] | None, x_shape: tuple[int, ...]) -> int:
+    if embedding is None:
+        return int(np.prod(x_shape))
+    try:
+        out = jax.eval_shape(embedding, jax.ShapeDtypeStruct(x_shape, np.float32))
+    except Exception as error:
+        raise ShapeError(
+            f"embedding_net could not be applied to one x of shape {x_shape}: it must be a JAX function or an "
+            "equinox module that takes one x, without a batch dimension, and returns an array. It raised: "
+            f"{error}"
+        ) from error
+    return int(np.prod(out.shape))
 
 
 def posterior_nn(
@@ -128,7 +140,7 @@ def posterior_nn(
     num_transforms: int = 5,
     num_bins: int = 10,
     num_components: int = 10,
-    embedding_net: Callable[..., Any] | None = None,
+    embedding_net: Embedding | Callable[..., Any] | None = None,
     z_score_theta: ZScore | bool | None = "structured",
     z_score_x: ZScore | bool | None = "independent",
 ) -> PosteriorBuilder:
@@ -141,12 +153,15 @@ def posterior_nn(
         num_transforms: Layers of a flow.
         num_bins: Bins of a spline flow.
         num_components: Gaussians of a mixture.
-        embedding_net: A JAX function or equinox module from one x, shape x_shape, to features; trained with the rest if
-            it has weights. None passes x on as it is.
-        z_score_theta: `"structured"` starts from a linear regression of theta on x, `"independent"` centres and scales
-            each parameter, `"none"` does neither.
-        z_score_x: `"independent"` scales each entry of x robustly by itself, `"structured"` all alike, `"none"` not at
-            all.
+        embedding_net: One of `homing.embeddings`, which are made for the data's shape with weights of their own for each
+            estimator; or a JAX function or equinox module from one x, shape x_shape, to features. It is trained with
+            the rest if it has weights. None passes x on as it is.
+        z_score_theta: `"structured"` starts from a linear regression of theta on x, or on simple statistics of it that
+            an embedding of `homing.embeddings` names; `"independent"` centres and scales each parameter, `"none"` does
+            neither.
+        z_score_x: `"independent"` scales each entry of x robustly by itself, but entries that an embedding of
+            `homing.embeddings` takes for one kind alike (an image's pixels, a series' steps, a set's trials);
+            `"structured"` all alike, `"none"` not at all.
 
     Returns:
         A builder.
@@ -169,9 +184,14 @@ def posterior_nn(
     for name, size in sizes.items():
         if not isinstance(size, (int, np.integer)) or size < (2 if name == "num_bins" else 1):
             raise ArgumentError(f"{name} must be a positive whole number (bins at least 2), found {size!r}.")
-    if embedding_net is not None and not callable(embedding_net):
+    if not (embedding_net is None or callable(embedding_net) or isinstance(embedding_net, Embedding)):
         raise ArgumentError(
-            f"embedding_net must be a JAX function or an equinox module, found {type(embedding_net).__name__}."
+            "embedding_net must be one of homing.embeddings, a JAX function or an equinox module, found "
+            f"{type(embedding_net).__name__}."
+        )
+    if isinstance(embedding_net, type):
+        raise ArgumentError(
+            f"embedding_net is the class {embedding_net.__name__}: call it, embedding_net={embedding_net.__name__}(...)."
         )
     if library_of(embedding_net) == "torch":
         raise ArgumentError(

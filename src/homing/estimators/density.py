@@ -23,6 +23,7 @@ from flowjax.distributions import AbstractDistribution
 from jax import Array
 from paramax import NonTrainable
 
+from homing.estimators.embedding import simple_features
 from homing.estimators.mixture import Gaussians, MixtureNetwork
 from homing.estimators.ridge import Ridge, quadratic
 
@@ -53,9 +54,12 @@ class ConditionalDensity(eqx.Module):
     core: AbstractDistribution
 
     def context(self, x: Array) -> Context:
-        flat = jnp.ravel(x)
-        basis = quadratic(flat) if self.slope.shape[1] > flat.size else flat[: self.slope.shape[1]]
-        return Context(jnp.ravel(self.embedding(x)), self.slope @ basis + self.offset)
+        return Context(jnp.ravel(self.embedding(x)), self.slope @ self.basis(x[None])[0] + self.offset)
+
+    def basis(self, x: Any) -> Any:
+        """What the linear base is a regression on, from data of shape (n, *x_shape) to (n, p), NumPy or JAX."""
+        simple, size = simple_features(self.embedding, x), self.slope.shape[1]
+        return quadratic(simple) if size > simple.shape[1] else simple[:, :size]
 
     def log_prob(self, z: Array, context: Context) -> Array:
         residual = self.whiten @ (z - context.mean)

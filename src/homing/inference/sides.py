@@ -92,7 +92,7 @@ def learn_sides(
         options: What to learn.
         validity: p(valid | z), for the likelihood; the direct side has it in its rows.
     """
-    standardize = fit_standardize(x, options.builder.z_score_x, z)
+    standardize = options.builder.standardize(x, z)
     features = standardize(x)
     held_out = _windows(order, options.members)
     rows = Rows(
@@ -142,6 +142,7 @@ def _learn_likelihood(
     whole = (x == np.round(x)).all(0) & (np.ptp(x, axis=0) > 0)
     if whole.any():  # a density knows no whole numbers: k stands for the interval from k to k + 1
         x = x + whole * random.generator(seed, "whole numbers").random(x.shape)
+    if whole.any() or options.builder.embedding_net is not None:
         standardize = fit_standardize(x, options.builder.z_score_x, z)
     features = standardize(x)
     varies = features.std(0) > 1e-6
