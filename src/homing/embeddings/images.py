@@ -36,11 +36,23 @@ class Convolutions(Body):
     channel_axis: int | None = eqx.field(static=True)  # counted from the end
 
     def __call__(self, x: Array) -> Array:
+        import os
+        E = os.environ
         h, means = self._with_channels(x), []
-        for stage in self.stages:
-            h = jax.nn.silu(stage(windows(h, _STRIDE[self.dims], self.dims)))
+        for i, stage in enumerate(self.stages):
+            pre = stage(windows(h, 4 if i == 0 else _STRIDE[self.dims], self.dims))
+            h = jax.nn.silu(pre)
             means.append(h.mean(tuple(range(self.dims))))
-        return jnp.concatenate([*means, jnp.ravel(h), self.summary(x)])
+            if i >= len(self.stages) - int(E.get("E_SOFT", "0")):
+                axes = tuple(range(self.dims))
+                share = jax.nn.softmax(pre.reshape(-1, pre.shape[-1]), axis=0)
+                for a in axes:
+                    c = jnp.linspace(-1, 1, pre.shape[a])
+                    c = jnp.broadcast_to(c.reshape([-1 if k == a else 1 for k in axes]), pre.shape[:-1]).ravel()
+                    means.append(c @ share)
+        if E.get("E_FLAT", "1") == "1":
+            means.append(jnp.ravel(h))
+        return jnp.concatenate([*means, self.summary(x)])
 
     def summary(self, x: Any) -> Any:
         return grid_statistics(self._with_channels(x), self.dims)
@@ -101,6 +113,17 @@ class CNNEmbedding(Embedding):
         stride, stages = _STRIDE[len(grid)], []
         while not stages or max(grid) > _SMALL:
             width = self.channels * min(2 ** len(stages), 4)
-            stages.append(dense(rng, (2 * stride) ** len(grid) * num_channels, width, 1.68 if stages else 1.0))
+            import os
+            stride = 4 if not stages else _STRIDE[len(grid)]
+            d = dense(rng, (2 * stride) ** len(grid) * num_channels, width, 1.68 if stages else 1.0)
+            if os.environ.get("E_DC"):
+                K = (2 * stride) ** len(grid)
+                # order of columns: neighbours outermost, then block offsets, then channels
+                w = np.asarray(d.weight).reshape(width, K, num_channels)
+                common = rng.standard_normal((width, 1, num_channels)) * (1.68 if stages else 1.0) / np.sqrt(K * num_channels)
+                r = float(os.environ["E_DC"])
+                w = (np.sqrt(1 - r) * w + np.sqrt(r) * common).reshape(width, -1).astype(np.float32)
+                d = Dense(jax.device_put(w), d.bias)
+            stages.append(d)
             grid, num_channels = [-(-size // stride) for size in grid], width
         return Convolutions(tuple(stages), len(grid), axis)
