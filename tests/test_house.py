@@ -22,7 +22,7 @@ FLOORS = [
     {"arrays"},
     {"random"},
     {"priors", "simulation", "estimators"},
-    {"training"},
+    {"training", "embeddings"},
     {"diagnostics"},
     {"plots"},
     {"posteriors"},

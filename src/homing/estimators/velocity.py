@@ -100,7 +100,7 @@ def _solve(slope: Callable[[Array, Array], Array], state: Array, start: float, e
     import diffrax
 
     solution = diffrax.diffeqsolve(
-        diffrax.ODETerm(lambda angle, state, _: slope(angle, state)),
+        diffrax.ODETerm(lambda angle, state, _: slope(jnp.asarray(angle), state)),
         diffrax.Tsit5(),
         start,
         end,
@@ -141,7 +141,7 @@ def probability_flow(
         >>> flow.velocity(jnp.zeros(2), jnp.float32(0.5), jnp.zeros(3)).shape
         (2,)
     """
-    net = perceptron(
+    net: Any = perceptron(
         rng, dim=dim + 3, dim_context=dim_context, outputs=dim, hidden_features=hidden_features, depth=depth
     )
     return ProbabilityFlow(net, shape=(dim,), cond_shape=(dim_context,))

@@ -177,8 +177,7 @@ class Ensemble:
         """The first member's linear prediction of z from data, shape (n, *x_shape), in units of its residual."""
         model = unwrap(self.members[0])
         slope, whiten = np.asarray(model.slope), np.asarray(model.whiten)
-        flat = self.standardize(x).reshape(len(x), -1)[:, : slope.shape[1]]
-        return flat @ (whiten @ slope).T
+        return model.basis(self.standardize(x)) @ (whiten @ slope).T
 
     def components(self, x: np.ndarray) -> Gaussians:
         """The mixture of Gaussians that q(z | x) is, members' components side by side."""

@@ -96,9 +96,10 @@ class DenoisingScore:
     r"""Denoising score matching in a diffusion that keeps the variance, weighted for the likelihood.
 
     \(\int g_s^2\, E_e\, |\nabla \log p(y_s \mid z) - S(y_s, s, x)|^2\, ds\), with
-    \(dy = -\tfrac12 g_s^2\, y\, ds + g_s\, dW\). With the square of the diffusion's coefficient as the weight this bounds minus the log likelihood, up to a
-    constant, and the schedule g drops out: on the circle, where S and v are one field, it is \(2 \int |w_a - v|^2\, d
-    \log \cos(a)\). So the logarithm of the noise σ = cos a is drawn evenly, from 1 down to a thousandth, and λ is
+    \(dy = -\tfrac12 g_s^2\, y\, ds + g_s\, dW\). With the square of the diffusion's coefficient as the weight this
+    bounds minus the log likelihood, up to a constant, and the schedule g drops out: on the circle, where S and v are
+    one field, it is \(2 \int |w_a - v|^2\, d \log \cos(a)\). So the logarithm of the noise σ = cos a is drawn evenly,
+    from 1 down to a thousandth, and λ is
     constant.
 
     The diffusion that keeps the variance is the one whose paths are the circle's, so that one field serves both losses.
