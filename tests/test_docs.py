@@ -1,5 +1,6 @@
 """The documentation: each page's code runs as it is printed, and all of it builds without a warning."""
 
+import importlib.util
 import re
 import subprocess
 import sys
@@ -50,3 +51,13 @@ def test_the_documentation_builds_without_a_warning(tmp_path, monkeypatch):
     losses = (tmp_path / "mathematics" / "losses.html").read_text(encoding="utf-8")
     assert "<math" in losses
     assert r"\(" not in losses
+
+
+def test_the_guide_for_users_of_sbi_names_what_there_is():
+    """Every `homing.name` on the page exists."""
+    text = (DOCS / "coming-from-sbi.md").read_text(encoding="utf-8")
+    names = set(re.findall(r"`(?:from )?(homing(?:\.\w+)+)", text))
+    assert len(names) > 10
+    for name in names:
+        room, _, last = name.rpartition(".")
+        assert importlib.util.find_spec(name) or hasattr(importlib.import_module(room), last), name
