@@ -66,10 +66,12 @@ class Mathematics(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         room = importlib.import_module(self.arguments[0])
         first = [line.strip() for line in self.content if line.strip()]
-        others = sorted(module.name for module in pkgutil.iter_modules(room.__path__) if module.name not in first)
+        prefix = f"{room.__name__}."
+        names = [module.name.removeprefix(prefix) for module in pkgutil.walk_packages(room.__path__, prefix)]
+        others = sorted(set(names) - set(first))
         sections = []
         for name in [*first, *others]:
-            module = importlib.import_module(f"{room.__name__}.{name}")
+            module = importlib.import_module(prefix + name)
             text = inspect.getdoc(module) or ""
             if name in first or _SOURCE.search(text):
                 sections.append(self._section(module.__name__, as_markdown(text)))
