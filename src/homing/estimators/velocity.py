@@ -141,7 +141,7 @@ def probability_flow(
         >>> flow.velocity(jnp.zeros(2), jnp.float32(0.5), jnp.zeros(3)).shape
         (2,)
     """
-    net: Any = perceptron(
+    net = perceptron(
         rng, dim=dim + 3, dim_context=dim_context, outputs=dim, hidden_features=hidden_features, depth=depth
     )
-    return ProbabilityFlow(net, shape=(dim,), cond_shape=(dim_context,))
+    return ProbabilityFlow(net=net, shape=(dim,), cond_shape=(dim_context,))
