@@ -8,7 +8,6 @@ from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.application import Sphinx
 
-
 _DIGITS = re.compile(r"\\([td]?frac)\s*(\d)\s*(\d)")
 _ACCENT = re.compile(r"(\\(?:tilde|hat|bar)\s*(?:\\?\w+?|\{[^{}]*\}))(?=[_^])")
 

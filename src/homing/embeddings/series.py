@@ -185,5 +185,5 @@ class TransformerEmbedding(_SeriesEmbedding):
         width = self.width
         sizes = ((width, 3 * width, 1.0), (width, width, 1.0), (width, 2 * width, 1.0), (2 * width, width, 1.0))
         layers: Any = [[dense(rng, *size) for size in sizes] for _ in range(self.num_layers)]
-        layers = tuple(Block(*maps, self.num_heads) for maps in layers)
+        layers = tuple(Block(maps[0], maps[1], maps[2], maps[3], self.num_heads) for maps in layers)
         return Attention(**self._enter(x, rng), layers=layers)
