@@ -3,12 +3,11 @@
 from homing.inference.driver import Stop
 from homing.inference.infer import infer
 from homing.inference.methods import FromLast, Method, Mixture, Truncated
-from homing.inference.opened import OpenedRun, open
 from homing.inference.options import TrainOptions
-from homing.inference.rounds import RoundRecord, Rounds
 from homing.inference.sides import SideOptions
 from homing.inference.simulating import prepare_for_sbi, simulate_for_sbi
 from homing.inference.snpe import SNPE
+from homing.runs import OpenedRun, RoundRecord, Rounds, open
 
 SNPE_C = APT = NPE = SNPE
 

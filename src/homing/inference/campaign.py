@@ -25,7 +25,6 @@ from homing.arrays import to_numpy
 from homing.errors import ArgumentError, NotTrainedError, SimulationError
 from homing.inference.failing import where_failing
 from homing.inference.learn import Dataset
-from homing.inference.rounds import RoundRecord
 from homing.inference.simulating import finished
 from homing.posteriors import Posterior, restore
 from homing.posteriors.serialize import NotStorable, Packed, pack, unpack
@@ -33,8 +32,9 @@ from homing.priors import Prior
 from homing.priors.fingerprint import prior_fact
 from homing.proposals import FromPrior, Proposal, TruncatedPrior
 from homing.proposals.stored import pack_proposal, proposal_differences, unpack_proposal
+from homing.runs import OpenedRun, RoundRecord
 from homing.simulation import Outcomes, Round, Simulator, Status, StoreError, open_store, simulate
-from homing.simulation.facts import differences, to_json
+from homing.simulation.facts import differences, to_json, versions
 
 LEAST_ROWS = 10  # valid simulations without which nothing is learned
 _SAME_LINES = "To go on with this run, run the same lines as before; for another run, choose a new file."
@@ -94,6 +94,7 @@ class Campaign:
             if simulator is not None:
                 self._store.require(simulation_batch_size=simulating["batch_size"])
                 self._store.remember("simulator", simulator.name)
+            self._store.collect("versions", versions())
         except BaseException:
             self._store.close()
             raise
@@ -105,6 +106,10 @@ class Campaign:
     def require(self, **facts: Any) -> None:
         """Settle facts of the run, or compare them with what was settled; see `homing.simulation.Store.require`."""
         self._store.require(**facts)
+
+    def view(self) -> OpenedRun:
+        """The run as `homing.open` shows it."""
+        return OpenedRun(self._store.source, self.prior, self._embedding_net)
 
     @property
     def newest(self) -> int:

@@ -27,11 +27,11 @@ from homing.inference.campaign import LEAST_ROWS, Campaign
 from homing.inference.choice import likelihood_lead
 from homing.inference.methods import Method
 from homing.inference.options import as_settings
-from homing.inference.rounds import RoundRecord
 from homing.inference.sides import SideOptions, Sides, learn_sides, sides_of
 from homing.posteriors import DirectPosterior, HybridPosterior, Posterior, check_observation
 from homing.priors import Prior
 from homing.proposals import FromPrior, Proposal, TruncatedPrior
+from homing.runs import RoundRecord
 from homing.training import MaximumLikelihood
 
 _WORSE = 0.1  # nats by which a round must fall behind its predecessor, beyond two standard errors, to be rolled back
@@ -278,6 +278,7 @@ class Drive:
             epochs=int(sides.info.epochs.max()),
             converged=bool(sides.info.converged.all()),
             validation_loss=float(sides.info.validation_loss.mean()),
+            losses=sides.info.losses,
             boundary_mass=None if boundary is None else boundary.mass,
             gain=notes["gain"],
             used=notes["used"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -10,10 +11,10 @@ import numpy as np
 from homing.arrays import to_numpy
 from homing.errors import ArgumentError, ShapeError
 from homing.inference.campaign import Campaign
-from homing.inference.rounds import Rounds
 from homing.inference.simulating import check_count, check_rows
 from homing.priors import Prior
 from homing.proposals import as_proposal
+from homing.runs import OpenedRun, Rounds
 
 
 class Inference:
@@ -110,6 +111,26 @@ class Inference:
         if data is not None and (data.ndim == 0 or len(data) != len(numbers)):
             raise ShapeError(f"x must have one entry for each of the {len(numbers)} ids, found shape {data.shape}.")
         return self._campaign.tell(numbers.astype(np.int64), data, errors or {})
+
+    @property
+    def view(self) -> OpenedRun:
+        """The run as `homing.open` shows it, also if it has no file: simulations, records, posteriors, facts."""
+        return self._campaign.view()
+
+    def report(self, path: str | Path, **options: Any) -> Path:
+        """Write one page on this run: what was simulated and learned, the posterior, and whether to believe it.
+
+        Args:
+            path: The file, best with the suffix .html; one of that name is replaced.
+            **options: As for `homing.report`: `check`, `labels`, `points` and so on.
+
+        Returns:
+            The file.
+        """
+        from homing.report import report
+
+        with self.view as view:
+            return report(view, path, **options)
 
     def close(self) -> None:
         """Let go of the run file, so that another process may write to it."""

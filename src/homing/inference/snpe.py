@@ -35,11 +35,11 @@ from homing.inference.inference import Inference
 from homing.inference.learn import learn
 from homing.inference.methods import Method, as_method
 from homing.inference.options import TrainOptions, as_settings, train_options
-from homing.inference.rounds import RoundRecord
 from homing.inference.sides import SideOptions
 from homing.inference.simulating import check_count, unprepared_prior, unprepared_simulator
 from homing.posteriors import DirectPosterior, Ensemble, Posterior
 from homing.proposals import FromPosterior, as_proposal
+from homing.runs import RoundRecord
 from homing.simulation.facts import to_json
 from homing.training import Loss, MaximumLikelihood
 
@@ -325,6 +325,7 @@ class SNPE(Inference):
             epochs=epochs,
             converged=converged,
             validation_loss=float(learned.info.validation_loss.mean()),
+            losses=learned.info.losses,
             boundary_mass=mass,
         )
         return learned.ensemble

@@ -117,7 +117,7 @@ def one_panel(ax: Axes | None, size: tuple[float, float]) -> tuple[Figure | SubF
 def small_panels(
     count: int, fig: Figure | SubFigure | None, axes: Any, size: tuple[float, float] | None = None
 ) -> tuple[Figure | SubFigure, list[Axes]]:
-    """So many small panels in rows of five at most: the caller's axes, or new ones in the caller's or a new figure.
+    """So many small panels, in rows of five or of what fits a figure: the caller's axes, or new ones in a figure.
 
     Args:
         count: How many.
@@ -133,7 +133,8 @@ def small_panels(
         if len(panels) != count:
             raise ShapeError(f"axes must be {count}, one for each panel, found {len(panels)}.")
     else:
-        rows = -(-count // _COLUMNS)
+        most = _COLUMNS if fig is None else max(1, int(fig.bbox.width / fig.dpi / 2.1))
+        rows = -(-count // most)
         columns = -(-count // rows)
         fig = fig or new_figure(size or (2.2 * columns, 1.9 * rows), layout="constrained")
         panels = fig.subplots(rows, columns, squeeze=False).ravel().tolist()
