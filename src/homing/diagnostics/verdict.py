@@ -82,7 +82,8 @@ class Check:
     @property
     def level(self) -> Level:
         """The worst of them."""
-        return max((verdict.level for verdict in self.verdicts), key=_LEVELS.index, default="pass")
+        levels = {verdict.level for verdict in self.verdicts}
+        return next((level for level in reversed(_LEVELS) if level in levels), "pass")
 
     @property
     def sentence(self) -> str:

@@ -15,10 +15,11 @@ from homing.estimators.autoregressive import autoregressive_flow
 from homing.estimators.density import Base, ConditionalDensity, affine_base, conditional_density, linear_base
 from homing.estimators.mixture import mixture_network
 from homing.estimators.standardize import Standardize, ZScore, fit_standardize
+from homing.estimators.velocity import probability_flow, require_diffrax
 
-Model = Literal["maf", "nsf", "mdn"]
+Model = Literal["maf", "nsf", "mdn", "cnf"]
 
-_MODELS = ("maf", "nsf", "mdn")
+_MODELS = ("maf", "nsf", "mdn", "cnf")
 _MAX_LINEAR = 256  # columns of x up to which the linear base looks at them
 
 
@@ -48,7 +49,8 @@ class Builder(Protocol):
     def __call__(self, z: np.ndarray, x: np.ndarray, rng: np.random.Generator, min_precision: float) -> Estimator: ...
 
 
-def _z_score(value: ZScore | bool | None, name: str) -> ZScore:
+def z_score(value: ZScore | bool | None, name: str) -> ZScore:
+    """The way of scaling that an argument of that name stands for."""
     if value is True:
         return "structured" if name == "z_score_theta" else "independent"
     if value is False or value is None:
@@ -79,9 +81,17 @@ class PosteriorBuilder:
         self, z: np.ndarray, features: np.ndarray, rng: np.random.Generator, min_precision: float = 0.0
     ) -> ConditionalDensity:
         """A fresh density of z, shape (n, d), given standardised data, shape (n, *x_shape)."""
-        base = self._base(z, features.reshape(len(features), -1).astype(np.float64))
-        dim, dim_context = z.shape[1], self._dim_context(features.shape[1:])
-        if self.model == "mdn":
+        base = first_base(z, features, self.z_score_theta, self.embedding_net)
+        dim, dim_context = z.shape[1], count_features(self.embedding_net, features.shape[1:])
+        if self.model == "cnf":
+            core = probability_flow(
+                rng,
+                dim=dim,
+                dim_context=dim_context,
+                hidden_features=self.hidden_features,
+                depth=self.num_transforms,
+            )
+        elif self.model == "mdn":
             core = mixture_network(
                 rng,
                 dim=dim,
@@ -102,23 +112,51 @@ class PosteriorBuilder:
             )
         return conditional_density(core, base, self.embedding_net)
 
-    def _base(self, z: np.ndarray, flat: np.ndarray) -> Base:
-        if self.z_score_theta == "structured" and self.embedding_net is None and flat.shape[1] <= _MAX_LINEAR:
-            return linear_base(z, flat)
-        return affine_base(z, standardize=self.z_score_theta != "none")
 
-    def _dim_context(self, x_shape: tuple[int, ...]) -> int:
-        if self.embedding_net is None:
-            return int(np.prod(x_shape))
-        try:
-            out = jax.eval_shape(self.embedding_net, jax.ShapeDtypeStruct(x_shape, np.float32))
-        except Exception as error:
-            raise ShapeError(
-                f"embedding_net could not be applied to one x of shape {x_shape}: it must be a JAX function or an "
-                "equinox module that takes one x, without a batch dimension, and returns an array. It raised: "
-                f"{error}"
-            ) from error
-        return int(np.prod(out.shape))
+def first_base(z: np.ndarray, features: np.ndarray, z_score_theta: ZScore, embedding_net: Any) -> Base:
+    """The base of z, shape (n, d), for standardised data, shape (n, *x_shape): linear where it may look at them."""
+    flat = features.reshape(len(features), -1).astype(np.float64)
+    if z_score_theta == "structured" and embedding_net is None and flat.shape[1] <= _MAX_LINEAR:
+        return linear_base(z, flat)
+    return affine_base(z, standardize=z_score_theta != "none")
+
+
+def count_features(embedding_net: Callable[..., Any] | None, x_shape: tuple[int, ...]) -> int:
+    """How many features one x has.
+
+    Raises:
+        ShapeError: If the embedding cannot be applied to it.
+    """
+    if embedding_net is None:
+        return int(np.prod(x_shape))
+    try:
+        out = jax.eval_shape(embedding_net, jax.ShapeDtypeStruct(x_shape, np.float32))
+    except Exception as error:
+        raise ShapeError(
+            f"embedding_net could not be applied to one x of shape {x_shape}: it must be a JAX function or an "
+            "equinox module that takes one x, without a batch dimension, and returns an array. It raised: "
+            f"{error}"
+        ) from error
+    return int(np.prod(out.shape))
+
+
+def check_sizes(**sizes: Any) -> None:
+    """Raise unless all are positive whole numbers."""
+    for name, size in sizes.items():
+        if not isinstance(size, (int, np.integer)) or size < (2 if name == "num_bins" else 1):
+            raise ArgumentError(f"{name} must be a positive whole number (bins at least 2), found {size!r}.")
+
+
+def check_embedding(embedding_net: Any) -> None:
+    """Raise unless it is None, a function or a module of JAX's."""
+    if embedding_net is not None and not callable(embedding_net):
+        raise ArgumentError(
+            f"embedding_net must be a JAX function or an equinox module, found {type(embedding_net).__name__}."
+        )
+    if library_of(embedding_net) == "torch":
+        raise ArgumentError(
+            "embedding_net is a torch module; training runs in JAX, so bring an equinox module or a JAX function."
+        )
 
 
 def posterior_nn(
@@ -136,9 +174,9 @@ def posterior_nn(
 
     Args:
         model: `"maf"`, a masked autoregressive flow; `"nsf"`, the same with rational-quadratic splines; `"mdn"`, a
-            mixture of full-covariance Gaussians.
+            mixture of full-covariance Gaussians; `"cnf"`, the flow of a velocity field, for flow matching and scores.
         hidden_features: Width of the hidden layers.
-        num_transforms: Layers of a flow.
+        num_transforms: Layers of a flow; hidden layers of a velocity field.
         num_bins: Bins of a spline flow.
         num_components: Gaussians of a mixture.
         embedding_net: A JAX function or equinox module from one x, shape x_shape, to features; trained with the rest if
@@ -152,7 +190,8 @@ def posterior_nn(
         A builder.
 
     Raises:
-        ArgumentError: If a name is unknown or a size is not a positive whole number.
+        ArgumentError: If a name is unknown, a size is not a positive whole number, or what the model needs is not
+            installed.
 
     Example:
         >>> posterior_nn("nsf", num_bins=8).num_bins
@@ -166,16 +205,9 @@ def posterior_nn(
         "num_bins": num_bins,
         "num_components": num_components,
     }
-    for name, size in sizes.items():
-        if not isinstance(size, (int, np.integer)) or size < (2 if name == "num_bins" else 1):
-            raise ArgumentError(f"{name} must be a positive whole number (bins at least 2), found {size!r}.")
-    if embedding_net is not None and not callable(embedding_net):
-        raise ArgumentError(
-            f"embedding_net must be a JAX function or an equinox module, found {type(embedding_net).__name__}."
-        )
-    if library_of(embedding_net) == "torch":
-        raise ArgumentError(
-            "embedding_net is a torch module; training runs in JAX, so bring an equinox module or a JAX function."
-        )
-    theta, data = _z_score(z_score_theta, "z_score_theta"), _z_score(z_score_x, "z_score_x")
+    check_sizes(**sizes)
+    check_embedding(embedding_net)
+    theta, data = z_score(z_score_theta, "z_score_theta"), z_score(z_score_x, "z_score_x")
+    if model == "cnf":
+        require_diffrax()
     return PosteriorBuilder(model, **sizes, embedding_net=embedding_net, z_score_theta=theta, z_score_x=data)

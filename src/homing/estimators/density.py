@@ -39,6 +39,13 @@ class Context(NamedTuple):
     mean: Array
 
 
+def context_of(x: Array, embedding: Callable[[Array], Array], slope: Array, offset: Array) -> Context:
+    """The embedding of one x, and the base's prediction from it, or from it and its products if the slope is for those."""
+    flat = jnp.ravel(x)
+    basis = quadratic(flat) if slope.shape[1] > flat.size else flat[: slope.shape[1]]
+    return Context(jnp.ravel(embedding(x)), slope @ basis + offset)
+
+
 class ConditionalDensity(eqx.Module):
     """q(z | x) for one z of shape (d,) and one standardised x of shape x_shape.
 
@@ -53,13 +60,15 @@ class ConditionalDensity(eqx.Module):
     core: AbstractDistribution
 
     def context(self, x: Array) -> Context:
-        flat = jnp.ravel(x)
-        basis = quadratic(flat) if self.slope.shape[1] > flat.size else flat[: self.slope.shape[1]]
-        return Context(jnp.ravel(self.embedding(x)), self.slope @ basis + self.offset)
+        return context_of(x, self.embedding, self.slope, self.offset)
+
+    def residual(self, z: Array, context: Context) -> Array:
+        """What the base leaves of z, in units of its deviation: what the core is a density of."""
+        return self.whiten @ (z - context.mean)
 
     def log_prob(self, z: Array, context: Context) -> Array:
-        residual = self.whiten @ (z - context.mean)
-        return self.core._log_prob(residual, context.features) + jnp.log(jnp.diagonal(self.whiten)).sum()
+        log_det = jnp.log(jnp.diagonal(self.whiten)).sum()
+        return self.core._log_prob(self.residual(z, context), context.features) + log_det
 
     def sample(self, key: Array, context: Context) -> Array:
         return context.mean + self.scale @ self.core._sample(key, context.features)
@@ -103,10 +112,19 @@ def conditional_density(
     core: AbstractDistribution, base: Base, embedding: Callable[[Array], Array] | None = None
 ) -> ConditionalDensity:
     """Put a density together from its parts, on the device as float32."""
+    constants = fixed(**base._asdict(), whiten=np.linalg.inv(base.scale))
+    return ConditionalDensity(embedding=single(embedding or jnp.ravel), core=core, **constants)
 
-    def single(leaf: Any) -> Any:
+
+def fixed(**arrays: np.ndarray) -> dict[str, Any]:
+    """Arrays that are not trained, on the device as float32."""
+    return {name: NonTrainable(jax.device_put(a.astype(np.float32))) for name, a in arrays.items()}
+
+
+def single(embedding: Any) -> Any:
+    """A module with its weights as float32."""
+
+    def cast(leaf: Any) -> Any:
         return leaf.astype(np.float32) if eqx.is_array(leaf) and leaf.dtype == np.float64 else leaf
 
-    arrays = {**base._asdict(), "whiten": np.linalg.inv(base.scale)}
-    fixed: dict[str, Any] = {name: NonTrainable(jax.device_put(a.astype(np.float32))) for name, a in arrays.items()}
-    return ConditionalDensity(embedding=jax.tree.map(single, embedding or jnp.ravel), core=core, **fixed)
+    return jax.tree.map(cast, embedding)

@@ -13,7 +13,7 @@ from homing.errors import ArgumentError, ShapeError
 from homing.inference.campaign import Campaign
 from homing.inference.simulating import check_count, check_rows
 from homing.priors import Prior
-from homing.proposals import as_proposal
+from homing.proposals import Proposal, as_proposal
 from homing.runs import OpenedRun, Rounds
 
 
@@ -50,7 +50,7 @@ class Inference:
             ShapeError: If the shapes do not fit.
             ArgumentError: If some theta lies outside the prior's support, or the proposal is none.
         """
-        self._campaign.append(*check_rows(theta, x, self.prior), as_proposal(proposal, self.prior))
+        self._campaign.append(*check_rows(theta, x, self.prior), self._as_proposal(proposal, simulated=True))
         return self
 
     def ask(self, num_simulations: int, proposal: Any = None) -> tuple[np.ndarray, Any]:
@@ -81,7 +81,7 @@ class Inference:
             (5, 1)
         """
         check_count(num_simulations)
-        ids, theta = self._campaign.ask(num_simulations, as_proposal(proposal, self.prior))
+        ids, theta = self._campaign.ask(num_simulations, self._as_proposal(proposal))
         return ids, self.prior.give(theta)
 
     def tell(self, ids: Any, x: Any = None, errors: Mapping[int, str] | None = None) -> int:
@@ -111,6 +111,10 @@ class Inference:
         if data is not None and (data.ndim == 0 or len(data) != len(numbers)):
             raise ShapeError(f"x must have one entry for each of the {len(numbers)} ids, found shape {data.shape}.")
         return self._campaign.tell(numbers.astype(np.int64), data, errors or {})
+
+    def _as_proposal(self, proposal: Any, simulated: bool = False) -> Proposal:
+        """What a user's object stands for; `simulated` if theta have been drawn from it already."""
+        return as_proposal(proposal, self.prior)
 
     @property
     def view(self) -> OpenedRun:

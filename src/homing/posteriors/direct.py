@@ -29,13 +29,16 @@ class DirectPosterior(Posterior):
         super().__init__(prior, ensemble.x_shape, **options)
         self.ensemble = ensemble
 
-    def _draw_z(
+    def draw_normal(
         self, num: int, x: np.ndarray, seed: int, on_chunk: Callable[[int], object] | None = None
     ) -> np.ndarray:
         return self.ensemble.sample(num, x, seed, on_chunk)
 
-    def _log_prob_z(self, z: np.ndarray, x: np.ndarray) -> np.ndarray:
+    def log_prob_normal(self, z: np.ndarray, x: np.ndarray) -> np.ndarray:
         return self.ensemble.log_prob(z, x)
+
+    def disagreement(self, x: np.ndarray, seed: int) -> float | None:
+        return self.ensemble.disagreement(x, seed)
 
     @property
     def _learned(self) -> dict[str, Any]:

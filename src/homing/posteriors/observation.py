@@ -12,12 +12,13 @@ from homing.errors import ObservationError
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
-def check_observation(x: Any, x_shape: tuple[int, ...] | None) -> np.ndarray:
-    """One observation as float64 of shape x_shape.
+def check_observation(x: Any, x_shape: tuple[int, ...] | None, trials: bool = False) -> np.ndarray:
+    """One observation as float64 of shape x_shape; or, of several trials, (num_trials, *x_shape).
 
     Args:
         x: An array of any library, with or without a leading axis of length one.
         x_shape: The shape of one simulation's data; None if it is not known yet.
+        trials: Whether x may consist of several independent trials.
 
     Raises:
         ObservationError: If the shape does not fit, or an entry is NaN, infinite, or beyond the range of float32.
@@ -34,10 +35,15 @@ def check_observation(x: Any, x_shape: tuple[int, ...] | None) -> np.ndarray:
             or (array.shape == (1,) and x_shape == ())
         ):
             array = array.reshape(x_shape)
-        else:
+        elif not (trials and array.shape[1:] == x_shape and len(array)):
             raise ObservationError(
                 f"x must have the shape of one simulation's data, {x_shape}, or (1, ...) before it; found "
-                f"{array.shape}. A posterior is conditioned on one observation at a time."
+                f"{array.shape}. "
+                + (
+                    f"Several trials have the shape (num_trials, *{x_shape})."
+                    if trials
+                    else "A posterior is conditioned on one observation at a time."
+                )
             )
     if np.isnan(array).any():
         where = np.argwhere(np.isnan(array))[0].tolist()

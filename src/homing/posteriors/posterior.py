@@ -20,6 +20,7 @@ from homing import random
 from homing.arrays import to_numpy
 from homing.errors import ArgumentError, ObservationError, ShapeError
 from homing.posteriors.boundary import Boundary, boundary_mass
+from homing.posteriors.conditional import check_condition, check_dims, conditional_correlations, draw_conditional
 from homing.posteriors.maximum import maximise
 from homing.posteriors.observation import check_observation
 from homing.posteriors.serialize import write_file
@@ -44,6 +45,8 @@ class Posterior(ABC):
         show_progress_bars: Whether `sample` shows a bar where not told otherwise.
     """
 
+    takes_trials = False  # whether x may be several independent trials, shape (num_trials, *x_shape)
+
     def __init__(
         self,
         prior: Prior,
@@ -63,13 +66,13 @@ class Posterior(ABC):
         self._bars = show_progress_bars
 
     @abstractmethod
-    def _draw_z(
+    def draw_normal(
         self, num: int, x: np.ndarray, seed: int, on_chunk: Callable[[int], object] | None = None
     ) -> np.ndarray:
         """Draws of z at an x of shape x_shape, shape (num, d); `on_chunk` is told how many more are done."""
 
     @abstractmethod
-    def _log_prob_z(self, z: np.ndarray, x: np.ndarray) -> np.ndarray:
+    def log_prob_normal(self, z: np.ndarray, x: np.ndarray) -> np.ndarray:
         """The log density of rows z, shape (n, d), at an x of shape x_shape; shape (n,)."""
 
     @property
@@ -91,13 +94,14 @@ class Posterior(ABC):
     @property
     def default_x(self) -> Any | None:
         """The x used where none is given, as the prior's kind with shape (1, *x_shape); None if there is none."""
-        return None if self._x_o is None else self.prior.kind.give(self._x_o[None].copy())
+        return None if self._x_o is None else self.prior.kind.give(self._with_leading_axis(self._x_o).copy())
 
     def set_default_x(self, x: Any) -> Self:
         """Condition on x where nothing else is said.
 
         Args:
-            x: Shape x_shape or (1, *x_shape).
+            x: Shape x_shape or (1, *x_shape); where the likelihood or the ratio was learned, several independent trials
+                too, (num_trials, *x_shape).
 
         Returns:
             This posterior.
@@ -105,13 +109,13 @@ class Posterior(ABC):
         Raises:
             ObservationError: If x is not one finite observation of the data's shape.
         """
-        self._x_o = check_observation(x, self.x_shape)
+        self._x_o = check_observation(x, self.x_shape, self.takes_trials)
         return self
 
     def condition_of(self, x: Any | None = None) -> np.ndarray:
         """The observation meant by `x`, shape x_shape: x itself, or the default."""
         if x is not None:
-            return check_observation(x, self.x_shape)
+            return check_observation(x, self.x_shape, self.takes_trials)
         if self._x_o is None:
             raise ObservationError(
                 "There is no x to condition on: pass x=..., or set one with posterior.set_default_x(x_o)."
@@ -149,7 +153,7 @@ class Posterior(ABC):
         """Draws as float64 NumPy, shape (num, d), at an x of shape x_shape, from a seed of the caller's."""
         bars = self._bars if show_progress_bars is None else show_progress_bars
         with tqdm(total=num, desc=f"Drawing {num} posterior samples", disable=not bars) as bar:
-            return self.prior.from_normal(self._draw_z(num, x, seed, bar.update))
+            return self.prior.from_normal(self.draw_normal(num, x, seed, bar.update))
 
     def log_prob(self, theta: Any, x: Any | None = None) -> Any:
         """The posterior's log density, normalised; -inf exactly outside the prior's support.
@@ -178,7 +182,7 @@ class Posterior(ABC):
         inside = self.prior.is_inside(theta)
         if inside.any():
             rows = theta[inside]
-            values[inside] = self._log_prob_z(self.prior.to_normal(rows), x) + self.prior.log_det(rows)
+            values[inside] = self.log_prob_normal(self.prior.to_normal(rows), x) + self.prior.log_det(rows)
         return values
 
     def map(self, x: Any | None = None) -> Any:
@@ -198,9 +202,68 @@ class Posterior(ABC):
         best = maximise(lambda theta: self.evaluate(theta, observed), draws, self.prior.low, self.prior.high)
         return self.prior.give(best[None])[0]
 
+    def disagreement(self, x: np.ndarray, seed: int) -> float | None:
+        """How much a draw at x tells about which member of an ensemble it is of, nats: zero if they agree.
+
+        None if there is but one.
+        """
+        return None
+
+    def sample_conditional(self, sample_shape: Any, condition: Any, dims: Any, x: Any | None = None) -> Any:
+        """Draw some parameters from the posterior while the others are held.
+
+        Args:
+            sample_shape: A tuple, or a number n for (n,).
+            condition: The theta at which the others are held, shape (d,); its entries at `dims` do not matter.
+            dims: Indices of the k parameters to draw.
+            x: The observation; the default x if None.
+
+        Returns:
+            Shape (*sample_shape, k), of the prior's kind.
+
+        Raises:
+            ArgumentError, ShapeError: If the condition or the indices do not fit.
+            ObservationError: If there is no x, or it does not fit.
+        """
+        shape, observed = _check_shape(sample_shape), self.condition_of(x)
+        chosen = check_dims(dims, self.prior.dim, "dims")
+        point = check_condition(to_numpy(condition, "condition"), self.prior.low, self.prior.high)
+        seed = self._next_seed()
+        draws = self.draw(_MAP_DRAWS, observed, random.word(seed, "start"), show_progress_bars=False)
+        theta = draw_conditional(
+            lambda rows: self.evaluate(rows, observed),
+            draws,
+            point,
+            chosen,
+            math.prod(shape),
+            self.prior.low,
+            self.prior.high,
+            random.generator(seed, "conditional"),
+        )
+        return self.prior.kind.give(theta).reshape(*shape, len(chosen))
+
+    def conditional_corrcoeff(self, condition: Any, x: Any | None = None) -> Any:
+        """How every two parameters correlate while all others are held.
+
+        Args:
+            condition: The theta at which they are held, shape (d,).
+            x: The observation; the default x if None.
+
+        Returns:
+            Shape (d, d), of the prior's kind, ones on the diagonal. The range looked at is that of the posterior's
+            draws.
+        """
+        observed = self.condition_of(x)
+        point = check_condition(to_numpy(condition, "condition"), self.prior.low, self.prior.high)
+        draws = self.draw(_MAP_DRAWS, observed, random.word(self._seed, "range"), show_progress_bars=False)
+        low, high = np.minimum(draws.min(0), point), np.maximum(draws.max(0), point)
+        return self.prior.kind.give(
+            conditional_correlations(lambda rows: self.evaluate(rows, observed), point, low, high)
+        )
+
     def boundary(self, x: Any | None = None) -> Boundary:
         """How much of the posterior's mass lies next to the prior's bounds; see `Boundary`."""
-        z = self._draw_z(_MAP_DRAWS, self.condition_of(x), random.word(self._seed, "boundary"))
+        z = self.draw_normal(_MAP_DRAWS, self.condition_of(x), random.word(self._seed, "boundary"))
         return boundary_mass(z, self.prior)
 
     def pairplot(
@@ -241,6 +304,9 @@ class Posterior(ABC):
         """
         write_file(self.parts, Path(path))
 
+    def _with_leading_axis(self, x: np.ndarray) -> np.ndarray:
+        return x if x.ndim > len(self.x_shape) else x[None]
+
     def _next_seed(self) -> int:
         self._calls += 1
         return random.word(self._seed, "sample", self._calls)
@@ -249,7 +315,7 @@ class Posterior(ABC):
         what = "multi-round" if self.multi_round else "amortized"
         where = ""
         if self._x_o is not None:
-            where = f" Evaluates and samples by default at x={_brief(self._x_o[None])}."
+            where = f" Evaluates and samples by default at x={_brief(self._with_leading_axis(self._x_o))}."
         use = (
             "It was trained for one observation: `.sample()`, `.log_prob()` and `.map()` are right there, and perhaps "
             "nowhere else."

@@ -26,11 +26,15 @@ from paramax import NonTrainable
 
 from homing.arrays import Kind
 from homing.errors import ArgumentError, PriorError
-from homing.estimators import ConditionalDensity, MixtureNetwork, Standardize
+from homing.estimators import ConditionalDensity, MixtureNetwork, ProbabilityFlow, RatioEstimator, Standardize
 from homing.estimators.autoregressive import Layer
 from homing.estimators.columns import ColumnMap
+from homing.estimators.perceptron import Perceptron
+from homing.estimators.ratio import Products
 from homing.estimators.validity import Validity
 from homing.posteriors.ensemble import Ensemble
+from homing.posteriors.ratio import SurrogateRatio
+from homing.posteriors.sampling import MCMC, Importance, Rejection, Tempering, Variational
 from homing.posteriors.surrogate import Coordinates, SurrogateLikelihood
 from homing.priors import Prior
 from homing.priors.box import Uniform
@@ -48,6 +52,8 @@ _CLASSES: dict[str, type] = {
     for cls in (
         *(Ensemble, SurrogateLikelihood, Coordinates, Validity, Standardize, ColumnMap),
         *(ConditionalDensity, MixtureNetwork, Layer, Transformed, StandardNormal, Invert, Scan, NonTrainable),
+        *(SurrogateRatio, Tempering, MCMC, Importance, Rejection, Variational),
+        *(ProbabilityFlow, Perceptron, RatioEstimator, Products),
         *(Kind, Uniform, Normal, LogNormal, Gaussian, Product, ByCdf),
     )
 }
@@ -206,7 +212,7 @@ class _Packer:
 
 def _special(cls: type) -> dict[str, Callable[[_Packer, Any, str], Any]]:
     """The fields of a class that are packed in a way of their own."""
-    if cls is ConditionalDensity:
+    if cls in (ConditionalDensity, RatioEstimator):
         return {"embedding": _Packer.embedding}
     if cls is ByCdf:
         return {"distribution": _Packer.family}

@@ -36,6 +36,7 @@ class RoundRecord:
         disagreement: How much a draw of the direct side tells about which member of the ensemble it is of, nats.
         share: The direct side's share of the posterior: a half, or none where the likelihood's is clearly better on
             held-out rows. None if there is no likelihood's side.
+        sampling: What the posterior's sampler reports (`SampledPosterior.sampling_info`); empty where none is needed.
         rolled_back: Whether the round made things worse and was not used.
         failing: Where simulations gave no finite data, in words; empty if no bound on a parameter tells.
         seconds: Wall time by part: sample, simulate, train, audit.
@@ -61,6 +62,7 @@ class RoundRecord:
     khat: float | None = None
     disagreement: float | None = None
     share: float | None = None
+    sampling: dict[str, float] = field(default_factory=dict)
     rolled_back: bool = False
     failing: str = ""
     seconds: dict[str, float] = field(default_factory=dict)
@@ -97,6 +99,7 @@ _COLUMNS: tuple[tuple[str, Callable[[RoundRecord], Any], Callable[[Any], str]], 
     ("khat", lambda r: r.khat, _number(".2f")),
     ("members differ", lambda r: r.disagreement, _number(".2f")),
     ("direct side", lambda r: r.share, _number(".0%")),
+    ("R-hat", lambda r: r.sampling.get("rhat"), _number(".3f")),
     ("at bounds", lambda r: r.boundary_mass, _number(".1%")),
     ("simulate", lambda r: r.seconds.get("simulate"), lambda value: f"{value:.2f} s"),
     ("train", lambda r: r.seconds.get("train"), lambda value: f"{value:.2f} s"),

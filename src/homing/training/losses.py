@@ -46,6 +46,8 @@ class Rows(NamedTuple):
         log_prior: (n,), the prior's log density at z, in the space of z.
         weight: (n,), what the row counts for in a maximum-likelihood loss.
         source: (n,) int, index of the row's proposal; 0 is the prior.
+        key: (n,) JAX random keys, which `fit` brings, for losses that draw noise: a training row has another one in
+            each epoch, a validation row the same in all, so that validation losses can be compared.
     """
 
     z: Any
@@ -53,16 +55,15 @@ class Rows(NamedTuple):
     log_prior: Any
     weight: Any
     source: Any
+    key: Any = None
 
 
 class Loss(Protocol):
-    """A loss: (density, batch, number of distinct rows at its start, proposals) to one value a row, shape (B,)."""
+    """A loss: (estimator, batch, number of distinct rows at its start, proposals) to one value a row, shape (B,)."""
 
     name: ClassVar[str]
 
-    def __call__(
-        self, density: ConditionalDensity, batch: Rows, num_rows: Array, proposals: Gaussians | None
-    ) -> Array: ...
+    def __call__(self, density: Any, batch: Rows, num_rows: Array, proposals: Gaussians | None) -> Array: ...
 
 
 def _negative_log_prob(density: ConditionalDensity, batch: Rows) -> Array:
