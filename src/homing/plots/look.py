@@ -161,7 +161,7 @@ def head(ax: Axes, title: str | None, columns: int = 2) -> None:
     """A quiet legend above the panel, of what has a label; and a title above that."""
     handles, labels = ax.get_legend_handles_labels()
     if labels:
-        width = 0.8 * ax.figure.bbox.width * 72 / ax.figure.dpi / columns
+        width = 0.7 * ax.figure.bbox.width * 72 / ax.figure.dpi / columns
         place = {"loc": "lower left", "bbox_to_anchor": (0, 1.01), "borderaxespad": 0.0}
         how = {"ncols": columns, "frameon": False, "fontsize": TEXT - 1, "handlelength": 1.5}
         ax.legend(handles, wrapped(labels, width, TEXT - 1), **how, **place)

@@ -114,11 +114,18 @@ def _told(records: Sequence[Any]) -> list[_Told]:
     )
     found: list[_Told] = []
     for name, attribute, kind in shown:
-        values = [(record.round, getattr(record, attribute, None)) for record in records]
+        values = [(record.round, _value(record, attribute)) for record in records]
         known = [(number, float(value)) for number, value in values if value is not None and np.isfinite(value)]
-        if known:
+        if any(value != 1 for _, value in known):
             found.append((name, known, kind))
     return found
+
+
+def _value(record: Any, attribute: str) -> float | None:
+    """What a record tells; the prior, where it is what a round simulated from, is all of itself."""
+    if attribute == "volume" and getattr(record, "proposal", None) == "prior":
+        return 1.0
+    return getattr(record, attribute, None)
 
 
 def _draw_record(ax: Axes, values: list[tuple[int, float]], kind: str) -> None:
