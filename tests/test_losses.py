@@ -86,7 +86,9 @@ def atomic_by_hand(log_q, log_prior, num_atoms, num_rows):
 )
 def test_atomic_is_its_formula(n, num_rows, num_atoms):
     rows = gaussian_rows(n)
-    rows = jax.tree.map(lambda leaf: leaf[np.arange(n) % num_rows], rows)  # what a batch larger than the data looks like
+    rows = jax.tree.map(
+        lambda leaf: leaf[np.arange(n) % num_rows], rows
+    )  # what a batch larger than the data looks like
     density = Shifted(jnp.float32(0.3), jnp.float32(0.2))
     found = values(Atomic(num_atoms), density, rows, np.int32(num_rows))
     precision = np.exp(-0.4) * (1 + S**2) / S**2

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from homing.plots import pairplot
     from homing.posteriors import load
     from homing.priors import BoxUniform
+    from homing.report import report
     from homing.simulation import command, pad_trials
 
 __version__ = "0.1.0"
@@ -41,6 +42,7 @@ __all__ = [
     "pairplot",
     "posterior_nn",
     "prepare_for_sbi",
+    "report",
     "simulate_for_sbi",
 ]
 
@@ -55,6 +57,7 @@ _ROOMS = {
     "pairplot": "plots",
     "posterior_nn": "estimators",
     "prepare_for_sbi": "inference",
+    "report": "report",
     "simulate_for_sbi": "inference",
 }
 
@@ -62,7 +65,8 @@ _ROOMS = {
 def __getattr__(name: str) -> Any:
     if name not in _ROOMS:
         raise AttributeError(f"module 'homing' has no attribute {name!r}; it has {', '.join(__all__)}.")
-    value = globals()[name] = getattr(importlib.import_module(f"homing.{_ROOMS[name]}"), name)
+    room = importlib.import_module(f"homing.{_ROOMS[name]}")
+    value = globals()[name] = room if name == _ROOMS[name] else getattr(room, name)  # `report` is its own room
     return value
 
 

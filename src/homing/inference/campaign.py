@@ -27,7 +27,6 @@ from homing.errors import ArgumentError, NotTrainedError, SimulationError, Waiti
 from homing.inference.failing import where_failing
 from homing.inference.learn import Dataset
 from homing.inference.roles import Roles
-from homing.inference.rounds import Part, Progress, RoundRecord
 from homing.inference.simulating import finished
 from homing.posteriors import Posterior, restore
 from homing.posteriors.serialize import NotStorable, Packed, pack, unpack
@@ -35,8 +34,9 @@ from homing.priors import Prior
 from homing.priors.fingerprint import prior_fact
 from homing.proposals import FromPrior, Proposal, TruncatedPrior
 from homing.proposals.stored import pack_proposal, proposal_differences, unpack_proposal
+from homing.runs import OpenedRun, Part, Progress, RoundRecord
 from homing.simulation import Outcomes, Round, Simulator, Status, StoreError, open_store, simulate
-from homing.simulation.facts import differences, to_json
+from homing.simulation.facts import differences, to_json, versions
 from homing.simulation.told import tell
 
 LEAST_ROWS = 10  # valid simulations without which nothing is learned
@@ -100,6 +100,7 @@ class Campaign:
             if simulator is not None:
                 self.store.require(simulation_batch_size=simulating["batch_size"])
                 self.store.remember("simulator", simulator.name)
+            self.store.collect("versions", versions())
             self._roles = Roles(self.store, self.seed)
         except BaseException:
             self.store.close()
@@ -117,6 +118,10 @@ class Campaign:
         """Write down facts; see `homing.simulation.Store.remember`."""
         for name, value in facts.items():
             self.store.remember(name, value)
+
+    def view(self) -> OpenedRun:
+        """The run as `homing.open` shows it."""
+        return OpenedRun(self.store.source, self.prior, self._embedding_net)
 
     @property
     def newest(self) -> int:

@@ -28,10 +28,10 @@ from homing.inference.failing import valid_where
 from homing.inference.learner import Learned, Learner, Material
 from homing.inference.methods import Method
 from homing.inference.options import as_settings
-from homing.inference.rounds import RoundRecord
 from homing.posteriors import HybridPosterior, Posterior, SampledPosterior, check_observation
 from homing.priors import Prior
 from homing.proposals import FromPrior, Proposal, TruncatedPrior
+from homing.runs import RoundRecord
 from homing.training import MaximumLikelihood
 
 _WORSE = 0.1  # nats by which a round must fall behind its predecessor, beyond two standard errors, to be rolled back
@@ -279,6 +279,7 @@ class Drive:
             epochs=int(learned.info.epochs.max()),
             converged=bool(learned.info.converged.all()),
             validation_loss=float(learned.info.validation_loss.mean()),
+            losses=learned.info.losses,
             boundary_mass=posterior.boundary().mass if done else None,
             gain=notes["gain"],
             used=notes["used"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -13,11 +14,11 @@ from homing.inference.apart import Apart
 from homing.inference.campaign import Campaign
 from homing.inference.check import check_run
 from homing.inference.methods import Method
-from homing.inference.rounds import Progress, Rounds
 from homing.inference.simulating import check_count, check_rows
 from homing.posteriors import Posterior
 from homing.priors import Prior, same_distribution
 from homing.proposals import Proposal, as_proposal
+from homing.runs import OpenedRun, Progress, Rounds
 
 
 class Inference:
@@ -184,6 +185,26 @@ class Inference:
     def _as_proposal(self, proposal: Any, simulated: bool = False) -> Proposal:
         """What a user's object stands for; `simulated` if theta have been drawn from it already."""
         return as_proposal(proposal, self.prior)
+
+    @property
+    def view(self) -> OpenedRun:
+        """The run as `homing.open` shows it, also if it has no file: simulations, records, posteriors, facts."""
+        return self._campaign.view()
+
+    def report(self, path: str | Path, **options: Any) -> Path:
+        """Write one page on this run: what was simulated and learned, the posterior, and whether to believe it.
+
+        Args:
+            path: The file, best with the suffix .html; one of that name is replaced.
+            **options: As for `homing.report`: `check`, `labels`, `points` and so on.
+
+        Returns:
+            The file.
+        """
+        from homing.report import report
+
+        with self.view as view:
+            return report(view, path, **options)
 
     def close(self) -> None:
         """Let go of the run file, so that another process may write to it."""

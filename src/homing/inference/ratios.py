@@ -12,9 +12,9 @@ from homing import random
 from homing.estimators import RatioBuilder
 from homing.inference.learner import NOT_KNOWN, Learned, Material, recalled_info, windows
 from homing.inference.likelihoods import contrast
-from homing.inference.rounds import RoundRecord
 from homing.posteriors import Posterior, SampledPosterior, Sampler, SurrogateRatio, Tempering, sampled_posterior
 from homing.priors import Prior
+from homing.runs import RoundRecord
 from homing.training import NRE_B, FitInfo, FitOptions, Loss, Rows, fit
 
 

@@ -21,10 +21,10 @@ from homing.inference.inference import Inference
 from homing.inference.learner import Learned, Learner, Material
 from homing.inference.methods import METHODS, Method, as_method
 from homing.inference.options import TrainOptions, as_settings, train_options
-from homing.inference.rounds import RoundRecord
 from homing.inference.simulating import check_count, unprepared_prior, unprepared_simulator
 from homing.posteriors import Posterior
 from homing.proposals import FromPosterior
+from homing.runs import RoundRecord
 from homing.training import MaximumLikelihood
 
 
@@ -332,6 +332,7 @@ class Sequential(Inference):
             epochs=int(info.epochs.max()),
             converged=bool(info.converged.all()),
             validation_loss=float(info.validation_loss.mean()),
+            losses=info.losses,
         )
         return self._learned
 

@@ -19,9 +19,9 @@ from homing.estimators import LikelihoodBuilder, PosteriorBuilder, fit_standardi
 from homing.inference.choice import likelihood_lead
 from homing.inference.learner import NOT_KNOWN, Learned, Material, recalled_info, windows
 from homing.inference.likelihoods import learn_likelihood
-from homing.inference.rounds import RoundRecord
 from homing.posteriors import DirectPosterior, Ensemble, HybridPosterior, Posterior, SurrogateLikelihood
 from homing.priors import Prior
+from homing.runs import RoundRecord
 from homing.training import FitInfo, FitOptions, Rows, fit
 
 MOST_COLUMNS = 64  # of x, up to which its likelihood is learned beside

@@ -198,6 +198,7 @@ class SNPE(Sequential):
             epochs=epochs,
             converged=converged,
             validation_loss=float(learned.info.validation_loss.mean()),
+            losses=learned.info.losses,
             boundary_mass=mass,
         )
         return learned.ensemble

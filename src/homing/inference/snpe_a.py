@@ -27,11 +27,11 @@ from homing.estimators import PosteriorBuilder
 from homing.estimators.validity import Validity
 from homing.inference.learn import Dataset, maps_to_normal
 from homing.inference.learner import NOT_KNOWN, Learned, Material, recalled_info, windows
-from homing.inference.rounds import RoundRecord
 from homing.inference.sequential import Running, Sequential
 from homing.posteriors import DividedPosterior, Ensemble, Posterior
 from homing.priors import Prior
 from homing.proposals import FromPosterior, FromPrior, GaussianProposal, Proposal
+from homing.runs import RoundRecord
 from homing.training import FitInfo, FitOptions, MaximumLikelihood, Rows, fit
 
 _WIDER = 1.5  # the proposal's covariance, as a multiple of the posterior's: the divided precision stays well above zero

@@ -34,6 +34,7 @@ from homing.posteriors.conditionals import Conditionals
 from homing.posteriors.maximum import maximise
 from homing.posteriors.observation import check_observation, check_sample_shape
 from homing.posteriors.serialize import write_file
+from homing.posteriors.shown import pairplot, to_arviz
 from homing.priors import Prior
 
 _MAP_DRAWS = 4096
@@ -340,20 +341,8 @@ class Posterior(ABC):
 
         return Conditionals(draw, density)
 
-    def pairplot(self, num_samples: int = 10_000, x: Any | None = None, **options: Any) -> tuple[Any, Any]:
-        """Draw from the posterior and plot every pair of parameters.
-
-        Args:
-            num_samples: Number of draws.
-            x: The observation; the default x if None.
-            **options: As for `homing.utils.pairplot`.
-
-        Returns:
-            The figure and its axes.
-        """
-        from homing.plots import pairplot
-
-        return pairplot(self.sample((num_samples,), x), **options)
+    pairplot = pairplot
+    to_arviz = to_arviz
 
     def save(self, path: str | Path) -> None:
         """Write the posterior to a file, for `homing.load(path)`; a file of that name is replaced.
