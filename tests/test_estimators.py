@@ -335,7 +335,7 @@ class TorchNet:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"model": "flow"}, r"model must be one of 'maf', 'nsf', 'mdn', found 'flow'"),
+        ({"model": "flow"}, r"model must be one of 'maf', 'nsf', 'mdn', 'cnf', found 'flow'"),
         ({"hidden_features": 0}, r"hidden_features must be a positive whole number .* found 0"),
         ({"num_transforms": 2.5}, r"num_transforms must be a positive whole number .* found 2.5"),
         ({"num_bins": 1}, r"num_bins must be a positive whole number \(bins at least 2\), found 1"),

@@ -40,7 +40,7 @@ class Context(NamedTuple):
 
 
 def context_of(x: Array, embedding: Callable[[Array], Array], slope: Array, offset: Array) -> Context:
-    """The embedding of one x, and the base's prediction from it, or from it and its products if the slope is for those."""
+    """The embedding of one x, and the base's prediction from it and, where the slope is that long, its products."""
     flat = jnp.ravel(x)
     basis = quadratic(flat) if slope.shape[1] > flat.size else flat[: slope.shape[1]]
     return Context(jnp.ravel(embedding(x)), slope @ basis + offset)

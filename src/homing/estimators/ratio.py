@@ -1,4 +1,4 @@
-r"""A classifier of theta and x: the log of the likelihood-to-evidence ratio, \(f(z, x) \approx \log p(x \mid z) / p(x)\).
+r"""A classifier of theta and x: the log ratio of likelihood to evidence, \(f(z, x) \approx \log p(x \mid z) / p(x)\).
 
 A classifier that tells pairs (z, x) of a simulation from pairs that were put together at random knows this ratio, and
 the posterior is \(p(z \mid x) \propto p(z)\, e^{f(z, x)}\). Independent observations add their f.
