@@ -35,6 +35,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.util import find_spec
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -96,7 +97,7 @@ def _clock(angle: Array) -> Array:
     return jnp.stack([jnp.sin(angle), noise, noise**2 / (noise**2 + _SMALL_NOISE**2)])
 
 
-def _solve(slope: Callable[[Array, Array], Array], state: Array, start: float, end: float) -> Array:
+def _solve(slope: Callable[[Any, Array], Array], state: Array, start: float, end: float) -> Array:
     import diffrax
 
     solution = diffrax.diffeqsolve(
