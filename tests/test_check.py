@@ -2,6 +2,7 @@
 
 import warnings
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
@@ -10,6 +11,7 @@ from scipy.stats import binom
 import homing
 from homing.diagnostics import fit_predictive
 from homing.errors import ArgumentError, NotTrainedError, ObservationError
+from homing.estimators import posterior_nn
 from homing.inference import SNPE
 from homing.inference.apart import Apart
 from homing.inference.check import _about_x_o, _near
@@ -151,6 +153,19 @@ def test_rounds_driven_by_hand_and_posteriors_for_any_x():
     ]
     inference(num_simulations=100, proposal=posterior, max_num_epochs=5)  # atomic: rows of many proposals
     assert inference.check(0).verdicts[0].name == "misspecification"
+
+
+def test_data_of_any_shape_through_an_embedding():
+    def simulate(theta, rng):
+        return theta[:, None, :] + 0.3 * rng.normal(size=(len(theta), 3, 2))
+
+    builder = posterior_nn("maf", embedding_net=lambda x: jnp.tanh(x).sum(0))
+    inference = snpe(simulate, density_estimator=builder)
+    posterior = inference(num_simulations=200, max_num_epochs=40).set_default_x(np.full((3, 2), 0.2))
+    inference(num_simulations=100, proposal=posterior, max_num_epochs=5)
+    check = inference.check(60)
+    assert {"misspecification", "coverage", "ranks", "TARP", "predictive"} <= {verdict.name for verdict in check}
+    assert check["predictive"].curves["replicated"].shape == (30, 3, 2)
 
 
 def test_simulations_that_fail_are_left_out():
@@ -332,7 +347,7 @@ class Exact(Posterior):
 @pytest.mark.parametrize("repetitions", [30, pytest.param(200, marks=pytest.mark.slow)])
 def test_a_check_of_the_exact_posterior_raises_false_alarms_at_their_nominal_rate(repetitions):
     found = [Exact(x_o=np.array([0.5, -0.5])).p_values(50, seed) for seed in range(repetitions)]
-    assert found[0].keys() == {"coverage", "ranks", "TARP", "predictive", "posterior SBC"}
+    assert found[0].keys() == {"coverage", "ranks", "TARP", "L-C2ST", "predictive", "posterior SBC"}
     for name in found[0]:
         p = np.array([values[name] for values in found])
         for alpha in (0.01, 0.05, 0.2):

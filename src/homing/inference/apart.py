@@ -28,6 +28,11 @@ class Apart:
         self._campaign = campaign
         self._done: list[int] = []
 
+    @property
+    def count(self) -> int:
+        """How many plans were simulated, or found to be."""
+        return len(self._done)
+
     def simulate(self, num: int, proposal: Proposal) -> tuple[np.ndarray, np.ndarray]:
         """Simulate, unless the store has it: theta (n, d) and x (n, *x_shape) of what was valid, n <= num.
 

@@ -1,12 +1,13 @@
 r"""Whether to believe the posterior of a run, at its x_o: the sensible set of diagnostics, for a budget of simulations.
 
-What a sequential posterior must be calibrated for. It is good where its rows were drawn: within the region R that the
-last round's prior was cut to. So half of the simulations are \(\theta' \sim p(\theta \mid R)\), \(x' \sim p(x \mid
-\theta')\), and \(\theta'\) is compared with draws of \(q(\theta \mid x')\) cut to R: ranks, coverage, TARP, and L-C2ST
-at x_o, all of which are right for pairs of a truncated prior (Deistler et al.). The other half are \(\theta' \sim
-q(\theta \mid x_o)\): posterior SBC, about x_o alone (Säilynoja et al.), and data to compare x_o with. A posterior for
-any x is cut to the region that holds nearly all of it at x_o, or, without an x_o, looked at under the whole prior. One
-that was made for x_o and has no density to cut a region by is looked at by the second half alone.
+A sequential posterior need be good about x_o only, so it is looked at there. Half of the simulations are \(\theta' \sim
+p(\theta \mid R)\), \(x' \sim p(x \mid \theta')\), with the prior cut to the region R of highest density that holds 95 %
+of the posterior at x_o, and \(\theta'\) is compared with draws of \(q(\theta \mid x')\) cut to R: ranks, coverage,
+TARP, and L-C2ST at x_o, all of which are right for pairs of a truncated prior (Deistler et al.). R lies well within the
+region that the last round was cut to. At the very edge of that, a density learned within it would have to end abruptly,
+which no flow does, and which does not matter at x_o. The other half are \(\theta' \sim q(\theta \mid x_o)\): posterior
+SBC, about x_o alone (Säilynoja et al.), and data to compare x_o with. Without an x_o all are from the whole prior; a
+posterior that was made for x_o and has no density to cut a region by is looked at by the second half alone.
 
 Where drawing at a new x is costly, draws of the direct side stand for the posterior's, with weights.
 
@@ -17,7 +18,8 @@ Sources: Deistler, Goncalves, Macke, *Truncated proposals for scalable and hassl
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -32,6 +34,7 @@ from homing.diagnostics import (
     check_ranks,
     check_tarp,
     check_truncation,
+    effective_draws,
     sbc_ranks,
 )
 from homing.diagnostics.pairs import normalised
@@ -55,8 +58,9 @@ _DRAWS = 512  # of the posterior, at each of the data
 _FEW_DRAWS = 100  # of these, where all must weigh the same
 _AT_X_O = 2048
 _LEAST_PAIRS = 10
-_EPSILON = 1e-4  # share of an amortized posterior that its region leaves out
-_LEAST_WHOLE = 0.5  # of a posterior, that the region keeps
+_LEAST_EFFECTIVE = 50.0  # draws, for equal ones to be made of them
+_EPSILON = 0.05  # share of the posterior that the region leaves out
+_LARGEST = 1e30  # of a log density
 _LIKE_X_O = 0.05  # share of the region's rows whose data count as like x_o
 
 
@@ -75,7 +79,7 @@ def check_run(
     x_o = None if posterior.default_x is None else posterior.condition_of()
     if x_o is not None and x_o.shape != posterior.x_shape:
         return posterior.check()  # of several trials: what else there is compares single ones
-    seed = random.word(campaign.seed, "check", campaign.newest)
+    seed = random.word(campaign.seed, "check", campaign.newest, apart.count)
     proposal = _where(campaign, posterior, x_o, seed)
     region = proposal.region if isinstance(proposal, TruncatedPrior) else None
     verdicts = [] if x_o is None else list(posterior.check())
@@ -86,7 +90,7 @@ def check_run(
         verdicts += _near(posterior, x_o, region, *apart.simulate(near, proposal), seed)
     if x_o is not None and about:
         own = apart.simulate(about, FromPosterior(posterior, x_o))
-        verdicts += _about_x_o(posterior, x_o, region, *own, seed)
+        verdicts += _about_x_o(posterior, x_o, _last_region(campaign), *own, seed)
     check = Check(tuple(verdicts), num_simulations)
     apart.keep(check)
     return check
@@ -100,13 +104,21 @@ def direct_side(posterior: Posterior) -> DirectPosterior | None:
 
 
 def _where(campaign: Campaign, posterior: Posterior, x_o: np.ndarray | None, seed: int) -> Proposal:
-    """The prior, cut to where the posterior was made for."""
-    last = campaign.proposals.get(campaign.newest)
-    if isinstance(last, TruncatedPrior):
-        return TruncatedPrior(last.prior, last.region)
+    """The prior, cut to where most of the posterior is, within what it was learned from."""
+    last = _last_region(campaign)
     if x_o is None:
         return FromPrior(posterior.prior)
-    return TruncatedPrior(posterior.prior, posterior_region(posterior, _EPSILON, seed))
+    region = posterior_region(posterior, _EPSILON, seed)
+    if last is not None and last.contains(region.draws).mean() > 0.5:  # or it is not of this run
+        whole = region.log_ratio
+        region = replace(region, log_ratio=lambda z: np.where(last.contains(z), whole(z), -np.inf))
+    return TruncatedPrior(posterior.prior, region)
+
+
+def _last_region(campaign: Campaign) -> Region | None:
+    """What the last round's prior was cut to, if it was."""
+    last = campaign.proposals.get(campaign.newest)
+    return last.region if isinstance(last, TruncatedPrior) else None
 
 
 def _split(num: int, posterior: Posterior, x_o: np.ndarray | None, proposal: Proposal) -> tuple[int, int]:
@@ -123,8 +135,7 @@ def _from_rows(campaign: Campaign, posterior: Posterior, method: Method | None, 
     direct = direct_side(posterior)
     if direct is None or not campaign.newest or campaign.records[campaign.newest].rolled_back:
         return []  # after a round that was not used, its rows are not those that were learned from
-    last = campaign.proposals[campaign.newest]
-    region = last.region if isinstance(last, TruncatedPrior) else None
+    region = _last_region(campaign)
     found = [check_left_out(campaign, direct, method, x_o, region)]
     if region is not None:
         found.append(_truncation(campaign, direct, x_o, region))
@@ -163,22 +174,16 @@ def _pool(posterior: Posterior, z: np.ndarray, x: np.ndarray, region: Region | N
     prior = posterior.prior
     conditionals = posterior.at_each(x, _DRAWS, seed)
     pool = np.concatenate([z[:, None], conditionals.z], axis=1)
-    log_prob, log_proposal = conditionals.density(pool)
+    log_prob, log_proposal = map(_finite, conditionals.density(pool))
     log_weights = np.where(_inside(region, pool), log_prob - log_proposal, -np.inf)
     theta = np.stack([prior.from_normal(part) for part in pool])
     log_det = np.stack([prior.log_det(part) for part in theta])
     return _Pool(pool, theta, log_prob + log_det, log_weights)
 
 
-def _whole(pool: _Pool, x: np.ndarray) -> tuple[_Pool, np.ndarray]:
-    """The rows of which the region keeps at least half of the posterior, or the better half of all rows.
-
-    At the region's edge a density learned within it must end abruptly, which no flow does; data there are unlike x_o,
-    about which it says nothing. A choice by data leaves ranks uniform.
-    """
-    share = np.isfinite(pool.log_weights[:, 1:]).mean(1)
-    rows = share >= min(_LEAST_WHOLE, float(np.median(share)))
-    return _Pool(*(part[rows] for part in pool)), x[rows]
+def _finite(values: np.ndarray) -> np.ndarray:
+    """Log densities of which the lowest are very low, and not NaN: a truth may be where a density is zero."""
+    return np.nan_to_num(values, nan=-_LARGEST, neginf=-_LARGEST, posinf=_LARGEST)
 
 
 def _inside(region: Region | None, pool: np.ndarray) -> np.ndarray:
@@ -196,23 +201,36 @@ def _near(
         return []
     z = posterior.prior.to_normal(theta)
     pool = _pool(posterior, z, x, region, random.word(seed, "pool"))
-    pool, x = _whole(pool, x)
     truth, draws, weights = pool.z[:, 0], pool.z[:, 1:], pool.log_weights
     verdicts = [
         check_coverage(pool.log_prob[:, 0], pool.log_prob[:, 1:], log_weights=weights, seed=seed),
         check_ranks(sbc_ranks(pool.theta[:, 0], pool.theta[:, 1:], log_weights=weights, seed=seed), _DRAWS),
         check_tarp(truth, draws, log_weights=weights, seed=seed),
     ]
-    direct = direct_side(posterior)
-    if x_o is not None and direct is not None and len(truth) >= _LEAST_PAIRS:
-        rng = random.generator(seed, "equal")
-        equal = np.stack([_resampled(rng, *row) for row in zip(draws, weights[:, 1:])])
-        at_x_o = posterior.prior.to_normal(posterior.draw(_AT_X_O, x_o, random.word(seed, "x_o"), False))
-        at_x_o = at_x_o if region is None else at_x_o[region.contains(at_x_o)]
-        seen = direct.ensemble.predict(np.concatenate([x_o[None], x]))
-        if len(at_x_o):
-            verdicts.append(check_local_c2st(truth, equal, seen[1:], at_x_o, seen[0], seed=seed))
+    if x_o is not None:
+        verdicts += _at_x_o(posterior, x_o, region, pool, seed)
     return verdicts
+
+
+def _at_x_o(posterior: Posterior, x_o: np.ndarray, region: Region | None, pool: _Pool, seed: int) -> list[Verdict]:
+    """L-C2ST, with the posterior's mean and spread for the data: all that it makes of them."""
+    weights = pool.log_weights[:, 1:]
+    rows = np.isfinite(weights).any(1)
+    rows[rows] = effective_draws(weights[rows]) >= _LEAST_EFFECTIVE
+    at_x_o = posterior.prior.to_normal(posterior.draw(_AT_X_O, x_o, random.word(seed, "x_o"), False))
+    at_x_o = at_x_o if region is None else at_x_o[region.contains(at_x_o)]
+    if rows.sum() < _LEAST_PAIRS or len(at_x_o) < _LEAST_EFFECTIVE:
+        return []
+    rng = random.generator(seed, "equal")
+    chosen = [rng.choice(_DRAWS, _FEW_DRAWS, p=row) for row in normalised(weights[rows])]
+    draws = np.stack([part[few] for part, few in zip(pool.z[rows, 1:], chosen)])
+    seen, seen_o = _summary(draws), _summary(at_x_o[None])[0]
+    return [check_local_c2st(pool.z[rows, 0], draws, seen, at_x_o, seen_o, seed=seed)]
+
+
+def _summary(draws: np.ndarray) -> np.ndarray:
+    """Mean and spread of draws, shape (n, S, d); shape (n, 2 d)."""
+    return np.concatenate([draws.mean(1), np.log(np.maximum(draws.std(1), 1e-12))], axis=1)
 
 
 def _about_x_o(
@@ -229,15 +247,8 @@ def _about_x_o(
     bank = prior.to_normal(posterior.draw(_DRAWS * 8, x_o, random.word(seed, "bank"), False))
     chosen = random.generator(seed, "bank").integers(len(bank), size=(len(z), _DRAWS))
     pool = np.concatenate([z[:, None], bank[chosen]], axis=1)
-    log_prob, _ = posterior.at_each(x, _DRAWS, random.word(seed, "more")).density(pool)
+    log_prob = _finite(posterior.at_each(x, _DRAWS, random.word(seed, "more")).density(pool)[0])
     log_prior = np.stack([prior.log_prob_normal(part) for part in pool])
     log_weights = np.where(_inside(region, pool), log_prob - log_prior, -np.inf)
     values = np.stack([prior.from_normal(part) for part in pool])
     return [*verdicts, check_posterior_sbc(values[:, 0], values[:, 1:], log_weights, seed=seed)]
-
-
-def _resampled(rng: np.random.Generator, draws: np.ndarray, log_weights: np.ndarray) -> Any:
-    """Some draws of equal weight; those of no weight only where there are no others."""
-    if not np.isfinite(log_weights).any():
-        return draws[rng.permutation(len(draws))[:_FEW_DRAWS]]
-    return draws[rng.choice(len(draws), _FEW_DRAWS, p=normalised(log_weights[None])[0])]
