@@ -64,7 +64,7 @@ def run_app(arguments: Sequence[str]) -> int:
         try:
             code = get_command(app).main([*arguments], "homing", standalone_mode=False, obj=arguments)
             sys.stdout.flush()
-        except BrokenPipeError:
+        except (BrokenPipeError, SystemExit):  # the second is what typer makes of the first
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered has nowhere to go
             return _PIPE_CLOSED
         except KeyboardInterrupt:

@@ -84,7 +84,7 @@ class Plan:
 
     def steps(self, inference: Any, problem: Problem) -> Iterator[tuple[RoundRecord, Posterior]]:
         """Run it: each round's record, and the posterior so far."""
-        return inference.iterate(problem.x_o, self.total, self.rounds, proposal=self.proposal)
+        return inference.iterate(problem.x_o, self.total, self.rounds, proposal=self.proposal, options=problem.options)
 
     def __str__(self) -> str:
         if len(self.sizes) == 1:
@@ -158,7 +158,9 @@ class Shown:
         asked, valid = (sum(getattr(record, name) for record in self.records) for name in ("asked", "valid"))
         lost = f", {asked - valid:,} of them without finite data" if valid < asked else ""
         rounds = "one round" if len(self.records) == 1 else f"{len(self.records)} rounds"
-        return f"The posterior after {rounds} and {asked:,} simulations{lost}, in {path}:\n{self.summary}"
+        return (
+            wrapped(f"The posterior after {rounds} and {asked:,} simulations{lost}, in {path}:") + f"\n{self.summary}"
+        )
 
 
 def told_of(record: RoundRecord, in_file: bool = False) -> str:
@@ -168,7 +170,9 @@ def told_of(record: RoundRecord, in_file: bool = False) -> str:
         text += f", {record.valid:,} valid"
     if in_file:
         return f"{text}; from the run file"
-    text += f" in {span(record.seconds.get('simulate', 0.0))}, learned in {span(record.seconds.get('train', 0.0))}"
+    if record.seconds.get("simulate", 0.0) >= 0.1:  # not those that ran elsewhere
+        text += f" in {span(record.seconds['simulate'])}"
+    text += f", learned in {span(record.seconds.get('train', 0.0))}"
     if record.gain is not None:
         text += f", gain {record.gain:+.2f}"
     if record.agreement is not None:

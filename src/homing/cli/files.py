@@ -153,15 +153,15 @@ def _from_json(path: Path, names: Sequence[str]) -> Results:
     rows = json.loads(path.read_text(encoding="utf-8"))
     ids = np.array([row["id"] for row in rows])
     errors = {int(row["id"]): str(row["error"]) for row in rows if row.get("error")}
-    arrays = [np.array(row["x"], dtype=float) for row in rows if row.get("x") is not None]
+    silent = [row["id"] for row in rows if row.get("x") is None and not row.get("error")]
+    if silent:
+        raise FileError(f"{path}: the simulation {silent[0]} has neither x nor error.")
+    arrays = {place: np.array(row["x"], float) for place, row in enumerate(rows) if row.get("x") is not None}
     if not arrays:
         return Results(ids, None, errors)
-    x = np.full((len(rows), *arrays[0].shape), np.nan)
-    for place, row in enumerate(rows):
-        if row.get("x") is not None:
-            x[place] = row["x"]
-        elif not row.get("error"):
-            raise FileError(f"{path}: the simulation {row['id']} has neither x nor error.")
+    x = np.full((len(rows), *next(iter(arrays.values())).shape), np.nan)
+    for place, array in arrays.items():
+        x[place] = array
     return Results(ids, x, errors)
 
 

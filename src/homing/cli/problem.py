@@ -38,6 +38,7 @@ class Problem:
         labels: The parameters' names, or None.
         batched: Whether the simulator takes a batch; None finds out.
         density_estimator: A name or a builder, or None.
+        options: A `SideOptions`, or None.
     """
 
     path: Path
@@ -48,6 +49,7 @@ class Problem:
     labels: list[str] | None = None
     batched: bool | None = None
     density_estimator: Any = None
+    options: Any = None
 
     @property
     def store(self) -> Path:
@@ -184,6 +186,7 @@ def load_problem(path: Path, elsewhere: bool = False) -> Problem:
         labels=_labels(module, path, dim),
         batched=getattr(module, "batched", None),
         density_estimator=getattr(module, "density_estimator", None),
+        options=getattr(module, "options", None),
     )
 
 
