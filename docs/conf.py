@@ -7,7 +7,8 @@ from pathlib import Path
 import homing
 
 sys.path.insert(0, str(Path(__file__).parent / "extensions"))
-# In the processes that run the pages: tqdm asks for widgets that a web page does not have.
+# For the processes that run the pages: pictures go into the page, and tqdm asks for widgets that a page does not have.
+os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
 os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"
 
 project = "homing"
