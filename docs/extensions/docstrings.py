@@ -37,16 +37,17 @@ def _one_line(formula: re.Match[str]) -> str:
 
 
 def as_restructured_text(docstring: str) -> str:
-    """A docstring whose formulas are roles, and whose bars and stars are no markup."""
+    """A docstring whose formulas are roles, and whose bars and stars are no markup; examples stay as they are."""
+    text, example, code = docstring.partition("Example:\n")
     formulas: list[str] = []
 
     def keep(formula: re.Match[str]) -> str:
         formulas.append(f":math:`{_one_line(formula)}`")
         return f"\0{len(formulas) - 1}\0"
 
-    parts = _LITERAL.split(_FORMULA.sub(keep, docstring))
+    parts = _LITERAL.split(_FORMULA.sub(keep, text))
     text = "".join(part if part.startswith("`") else _STARRED.sub(r"\*", part.replace("|", r"\|")) for part in parts)
-    return re.sub(r"\0(\d+)\0", lambda found: formulas[int(found[1])], text)
+    return re.sub(r"\0(\d+)\0", lambda found: formulas[int(found[1])], text) + example + code
 
 
 def as_markdown(docstring: str) -> str:
@@ -91,7 +92,13 @@ def process(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: li
     lines[:] = as_restructured_text("\n".join(lines)).splitlines()
 
 
+def skip(app: Sphinx, what: str, name: str, obj: Any, is_skipped: bool, options: Any) -> bool | None:
+    """The fields of named tuples are in the docstring of the tuple."""
+    return True if str(getattr(obj, "__doc__", "")).startswith("Alias for field number") else None
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("autodoc-process-docstring", process, priority=100)  # before napoleon
+    app.connect("autodoc-skip-member", skip)
     app.add_directive("mathematics", Mathematics)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

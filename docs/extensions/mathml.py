@@ -14,7 +14,7 @@ _ACCENT = re.compile(r"(\\(?:tilde|hat|bar)\s*(?:\\?\w+?|\{[^{}]*\}))(?=[_^])")
 
 def _plain(formula: str) -> str:
     """TeX with the braces that the converter of docutils needs: around digits of a fraction, and what has an accent."""
-    return _ACCENT.sub(r"{\1}", _DIGITS.sub(r"\\\1{\2}{\3}", formula))
+    return _ACCENT.sub(r"{\1}{}", _DIGITS.sub(r"\\\1{\2}{\3}", formula))
 
 
 def visit_inline(writer, node: nodes.math) -> None:
