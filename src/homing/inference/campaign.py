@@ -111,7 +111,7 @@ class Campaign:
         self.store.close()
 
     def require(self, **facts: Any) -> None:
-        """Settle facts of the run, or compare them with what was settled; see `homing.simulation.Store.require`."""
+        """Settle facts of the run, or compare them with what was settled; see `Store.require`."""
         self.store.require(**facts)
 
     def remember(self, **facts: Any) -> None:

@@ -129,7 +129,7 @@ class Drive:
         self._name = f"run from round {campaign.newest + 1}"
         self._key = {"learned by": self._name}
         settings = {"proposal": method.name, "method": as_settings(method), "options": as_settings(learner)}
-        campaign.require(**{self._name: {"x_o": self._x_o.ravel(), "sizes": sizes, **settings}})
+        campaign.store.require(**{self._name: {"x_o": self._x_o.ravel(), "sizes": sizes, **settings}})
 
     @property
     def posterior(self) -> Posterior:

@@ -208,4 +208,4 @@ class Inference:
 
     def close(self) -> None:
         """Let go of the run file, so that another process may write to it."""
-        self._campaign.close()
+        self._campaign.store.close()
