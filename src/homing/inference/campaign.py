@@ -106,14 +106,6 @@ class Campaign:
             self.store.close()
             raise
 
-    def close(self) -> None:
-        """Let go of the run file."""
-        self.store.close()
-
-    def require(self, **facts: Any) -> None:
-        """Settle facts of the run, or compare them with what was settled; see `Store.require`."""
-        self.store.require(**facts)
-
     def remember(self, **facts: Any) -> None:
         """Write down facts; see `homing.simulation.Store.remember`."""
         for name, value in facts.items():
