@@ -99,7 +99,7 @@ def _draw_parameter(
     for values in truth:
         for value in values:
             ax.axhline(value, color=look.ALARM, linewidth=1.0, linestyle="--", zorder=0.5)
-    ax.yaxis.get_major_locator().set_params(nbins=4)
+    ax.locator_params(axis="y", nbins=4)
 
 
 _Told = tuple[str, list[tuple[int, float]], str]
@@ -114,11 +114,18 @@ def _told(records: Sequence[Any]) -> list[_Told]:
     )
     found: list[_Told] = []
     for name, attribute, kind in shown:
-        values = [(record.round, getattr(record, attribute, None)) for record in records]
+        values = [(record.round, _value(record, attribute)) for record in records]
         known = [(number, float(value)) for number, value in values if value is not None and np.isfinite(value)]
-        if known:
+        if any(value != 1 for _, value in known):
             found.append((name, known, kind))
     return found
+
+
+def _value(record: Any, attribute: str) -> float | None:
+    """What a record tells; the prior, where it is what a round simulated from, is all of itself."""
+    if attribute == "volume" and getattr(record, "proposal", None) == "prior":
+        return 1.0
+    return getattr(record, attribute, None)
 
 
 def _draw_record(ax: Axes, values: list[tuple[int, float]], kind: str) -> None:
@@ -131,4 +138,4 @@ def _draw_record(ax: Axes, values: list[tuple[int, float]], kind: str) -> None:
     if kind == "log" and min(y) > 0:
         ax.set_yscale("log")
     elif kind != "log":
-        ax.yaxis.get_major_locator().set_params(nbins=4)
+        ax.locator_params(axis="y", nbins=4)

@@ -24,6 +24,7 @@ from homing.posteriors.conditional import check_condition, check_dims, condition
 from homing.posteriors.maximum import maximise
 from homing.posteriors.observation import check_observation
 from homing.posteriors.serialize import write_file
+from homing.posteriors.shown import pairplot, to_arviz
 from homing.priors import Prior
 
 _MAP_DRAWS = 4096
@@ -266,28 +267,8 @@ class Posterior(ABC):
         z = self.draw_normal(_MAP_DRAWS, self.condition_of(x), random.word(self._seed, "boundary"))
         return boundary_mass(z, self.prior)
 
-    def pairplot(
-        self, num_samples: int = 10_000, x: Any | None = None, *, prior: bool = True, **options: Any
-    ) -> tuple[Any, Any]:
-        """Draw from the posterior and plot every pair of parameters, within the prior's support.
-
-        Args:
-            num_samples: Number of draws.
-            x: The observation; the default x if None.
-            prior: Whether the prior is drawn along.
-            **options: As for `homing.utils.pairplot`.
-
-        Returns:
-            The figure and its axes.
-        """
-        from homing.plots import pairplot
-        from homing.plots.arguments import limits_within
-
-        samples = self.sample((num_samples,), x)
-        if options.get("limits") is None:
-            options["limits"] = limits_within(samples, options.get("points"), self.prior.low, self.prior.high)
-        behind = self.prior.sample(random.generator(self._seed, "prior draws"), num_samples) if prior else None
-        return pairplot(samples, prior=behind, **options)
+    pairplot = pairplot
+    to_arviz = to_arviz
 
     def save(self, path: str | Path) -> None:
         """Write the posterior to a file, for `homing.load(path)`; a file of that name is replaced.

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _WIDTH = 6.9  # inches, of figures of several panels
 _LARGE = 7.2  # inches, from which a figure may be wider than the text
+_TOLD = ("gain", "volume", "validation_loss")  # of records, by `rounds_plot`
 _MOST_PAIRS = 10  # parameters up to which every pair is shown
 
 
@@ -116,9 +117,7 @@ def rounds_figure(story: Story, learned: Learned) -> Html:
     numbers = sorted(learned.rounds)
     draws = [learned.rounds.get(number) for number in range(1, numbers[-1] + 1)]
     d = learned.draws.shape[1]
-    told = sum(
-        any(getattr(r, name) is not None for r in story.records) for name in ("gain", "volume", "validation_loss")
-    )
+    told = [any(getattr(record, name) is not None for record in story.records) for name in _TOLD]
     shown: dict[str, Any] = {"points": story.points, "prior": learned.prior, "labels": story.labels}
     made = (
         f"import numpy as np\n\n{_posterior(story, learned)}x_o = posterior.condition_of()\n"
@@ -129,7 +128,7 @@ def rounds_figure(story: Story, learned: Learned) -> Html:
     return figure(
         story,
         "figure-rounds",
-        _panels(d + told),
+        _panels(d + sum(told)),
         lambda fig: rounds_plot(draws, story.records, fig=fig, **shown),
         f"How the posterior of {d} parameters changed over {len(numbers)} rounds, and what each round gained.",
         "Each parameter after every round, its median, its central half (thick) and 95 % (thin); then what each round "
@@ -159,7 +158,7 @@ def verdict_figure(story: Story, verdict: Verdict, number: int) -> Html | None:
     """The picture that goes with a diagnostic's curves; None if there is none."""
     curves = verdict.curves
     name, where = f"figure-check-{number}", f"check[{verdict.name!r}]"
-    labels = {"labels": story.labels}
+    labels = story.labels
 
     def shown(size: tuple[float, float], draw: Callable[[Figure], Any], plot: str, caption: str) -> Html:
         made = f"check = ...  # what posterior.check() or inference.check() returned\nplots.{plot}"
@@ -168,7 +167,7 @@ def verdict_figure(story: Story, verdict: Verdict, number: int) -> Html | None:
     if {"ranks", "num_draws"} <= curves.keys():
         return shown(
             (4.6, 3.2),
-            lambda fig: sbc_rank_plot(verdict, axes=fig.subplots(), **labels),
+            lambda fig: sbc_rank_plot(verdict, axes=fig.subplots(), labels=labels),
             f"sbc_rank_plot({where}{_labels(story)})",
             "Ranks of true parameters among posterior draws. Above zero first and below it then: too narrow a "
             "posterior; the other way round: too wide; on one side throughout: shifted.",
@@ -183,7 +182,7 @@ def verdict_figure(story: Story, verdict: Verdict, number: int) -> Html | None:
     if {"probabilities", "theta", "null"} <= curves.keys():
         return shown(
             _panels(1 + np.asarray(curves["theta"]).shape[1]),
-            lambda fig: lc2st_plot(verdict, fig=fig, **labels),
+            lambda fig: lc2st_plot(verdict, fig=fig, labels=labels),
             f"lc2st_plot({where}{_labels(story)})",
             "How well a classifier tells posterior draws from true parameters at this observation, and where: above "
             "one half the posterior has too much mass, below it too little.",

@@ -28,10 +28,11 @@ def recipe(story: Story) -> str:
     lines = [
         "import numpy as np",
         "import homing",
+        f"from homing.inference import {method}",
         "",
         f"{simulator} = ...  # {facts['simulator']}" if "simulator" in facts else "",
         _prior(facts, None if story.learned is None else story.learned.posterior.prior),
-        f"inference = homing.{method}({', '.join(arguments)})",
+        f"inference = {method}({', '.join(arguments)})",
     ]
     lines += _driven(story) or _by_hand(story)
     return "\n".join(lines)
@@ -62,7 +63,9 @@ def _by_hand(story: Story) -> list[str]:
     """The lines of rounds that were called one by one."""
     lines: list[str] = []
     last: dict[str, Any] = {}
-    for number, known in story.rounds.items():
+    for number, known in sorted(story.rounds.items()):
+        if number < 0:  # of a check
+            continue
         name, at = known.proposal["name"], known.arrays.get("x")
         key = {} if known.result is None else known.result.estimator["key"]
         options = key.get("options", last)

@@ -48,7 +48,8 @@ def head_section(story: Story) -> Html:
     done = sum(sum(row.values()) - row["planned"] for row in counts.values())
     valid = sum(row["ok"] for row in counts.values())
     seconds = sum(sum(record.seconds.values()) for record in story.records)
-    told = [f"{_many(len(story.rounds), 'round')}, {_many(done, 'simulation')}"]
+    rounds = sum(number > 0 for number in story.rounds)  # the others are of checks
+    told = [f"{_many(rounds, 'round')}, {_many(done, 'simulation')}"]
     told += [f"{done - valid:,} of them without valid data"] if done > valid else []
     told += [f"{_span(seconds)} of work"] if seconds else []
     answer, level = "Not checked", "none"
@@ -97,8 +98,9 @@ def _summary(story: Story, learned: Learned) -> Html:
         values = [mean[j], deviation[j], *quantiles[j]]
         rows.append([name, *(_rounded(value, deviation[j]) for value in values), f"{deviation[j] / before[j]:.3f}"])
         if story.points is not None:
-            rows[-1].append(_rounded(story.points[j], deviation[j]))
-    head += ["true"] * (story.points is not None)
+            rows[-1].insert(1, _rounded(story.points[j], deviation[j]))
+    if story.points is not None:
+        head.insert(1, "true")
     return table(
         head, rows, "The posterior of each parameter: mean, standard deviation, quantiles", range(1, len(head))
     )

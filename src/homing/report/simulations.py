@@ -26,7 +26,12 @@ def simulations_section(story: Story) -> Html:
     counts = status_counts(story)
     kinds = [name for name in _WORDS if name == "ok" or any(row[name] for row in counts.values())]
     rows = [
-        [number, f"{len(story.rounds[number].ids):,}", *(f"{row[name]:,}" for name in kinds), _took(story, number)]
+        [
+            str(number) if number > 0 else f"check {-number}",
+            f"{len(story.rounds[number].ids):,}",
+            *(f"{row[name]:,}" for name in kinds),
+            _took(story, number),
+        ]
         for number, row in counts.items()
     ]
     head = ["round", "planned", *(_WORDS[name] for name in kinds), "seconds each (median)"]

@@ -51,7 +51,7 @@ class Story:
         name: What the run is called.
         source: The code that makes `run`, which the code under the figures uses.
         facts: What the run file says of the run.
-        rounds: The simulations of each round, by number, without their data.
+        rounds: The simulations of each round, by number, without their data; those of checks have negative numbers.
         records: The finished rounds' records.
         learned: The posterior, or None.
         missing: Why there is no posterior, in words; empty if there is one.
@@ -86,7 +86,7 @@ def tell(
 
     Args:
         run: The run.
-        check: What diagnostics said of its posterior.
+        check: What diagnostics said of its posterior; by default the newest check that the run keeps.
         labels: The parameters' names; by default those in the run file, if there are.
         points: True parameters, shape (d,).
         x: The observation, where the run does not know it.
@@ -98,8 +98,9 @@ def tell(
     """
     facts, rounds, records = run.facts, run.rounds, run.records
     d = next((known.theta.shape[1] for known in rounds.values()), None) if posterior is None else posterior.prior.dim
+    names = None
     if d is not None:
-        labels = read_labels(facts.get("labels") if labels is None else labels, "labels", d, "parameters")
+        names = read_labels(facts.get("labels") if labels is None else labels, "labels", d, "parameters")
         groups = read_points(points, d)
         if len(groups) > 1 or any(len(group) > 1 for group in groups):
             raise ArgumentError(f"points must be the true parameters, shape ({d},).")
@@ -107,7 +108,8 @@ def tell(
     learned, missing = _learn(run, records, x, posterior, points, {} if memory is None else memory)
     name = "A run in memory" if run.path is None else run.path.name
     source = "run = inference.view" if run.path is None else f"run = homing.open({str(run.path)!r})"
-    return Story(name, source, facts, rounds, records, learned, missing, check, labels, points)
+    told = check or next(reversed(getattr(run, "checks", ())), None)  # the newest that the run keeps
+    return Story(name, source, facts, rounds, records, learned, missing, told, names, points)
 
 
 def _learn(
