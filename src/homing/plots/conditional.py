@@ -89,7 +89,7 @@ def conditional_pairplot(
     chosen = [names[j] for j in shown]
     size = figsize or fig_size
     figure, grid = layout.square(len(shown), size, fig, axes, names=chosen, left=False, legend=False, title=title)
-    centres = [_centres(*pair, resolution) for pair in ranges]
+    centres = [_centres(low, high, resolution) for low, high in ranges]
     tone = arguments.read_colors(color, "color", look.colors()[:1], 1)[0]
     marks = arguments.read_colors(None, "points_colors", (look.ink(), look.ALARM, *look.colors()[1:]), len(groups))
     for (row, column), ax in np.ndenumerate(grid):
