@@ -215,7 +215,7 @@ def _near(
 def _at_x_o(posterior: Posterior, x_o: np.ndarray, region: Region | None, pool: _Pool, seed: int) -> list[Verdict]:
     """L-C2ST, with the posterior's mean and spread for the data: all that it makes of them."""
     weights = pool.log_weights[:, 1:]
-    rows: np.ndarray = np.isfinite(weights).any(1)
+    rows = np.asarray(np.isfinite(weights).any(1))
     rows[rows] = effective_draws(weights[rows]) >= _LEAST_EFFECTIVE
     at_x_o = posterior.prior.to_normal(posterior.draw(_AT_X_O, x_o, random.word(seed, "x_o"), False))
     at_x_o = at_x_o if region is None else at_x_o[region.contains(at_x_o)]
