@@ -321,7 +321,10 @@ def test_a_classifier_with_an_embedding_needs_it_again():
         ({"model": "maf"}, r"model must be one of 'resnet', 'mlp', 'linear', found 'maf'"),
         ({"hidden_features": 0}, r"hidden_features must be a positive whole number .* found 0"),
         ({"num_blocks": 1.5}, r"num_blocks must be a positive whole number .* found 1.5"),
-        ({"embedding_net": "cnn"}, r"embedding_net must be a JAX function or an equinox module, found str"),
+        (
+            {"embedding_net": "cnn"},
+            r"embedding_net must be one of homing.embeddings, a JAX function or an equinox module, found str",
+        ),
         ({"z_score_theta": "all"}, r"z_score_theta must be .* found 'all'"),
         ({"z_score_x": "all"}, r"z_score_x must be .* found 'all'"),
     ],
