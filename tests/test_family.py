@@ -49,7 +49,14 @@ def runs():
     return run
 
 
-@pytest.mark.parametrize("method", [*DIRECT, *VELOCITIES, *RATIOS], ids=lambda method: method.name)
+def each():
+    """One of each kind for every run of the tests, the others for the long ones."""
+    others = (NPSE, SNRE_A, SNRE_C, BNRE)
+    methods = [*DIRECT, *VELOCITIES, *RATIOS]
+    return [pytest.param(m, marks=pytest.mark.slow if m in others else [], id=m.name) for m in methods]
+
+
+@pytest.mark.parametrize("method", each())
 def test_the_driver_finds_the_posterior_over_rounds(method, runs):
     posterior, inference = runs(method)
     draws = posterior.sample((3000,))
