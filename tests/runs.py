@@ -10,6 +10,7 @@ from homing.training import FitOptions
 
 X_O = np.array([0.5, -0.5])
 LABELS = ["rate (1/day)", "delay (s)"]
+OPTIONS = SideOptions(members=2, likelihood=False, fit=FitOptions(max_num_epochs=20))
 EVIL = "<script>document.title = 'broken'</script><img src=x onerror=alert(1)>"
 
 
@@ -30,10 +31,9 @@ def inference(store=None, seed=1):
 def driven(store=None):
     """Two rounds of `run`, quickly learned; the inference object, still open."""
     started = inference(store)
-    options = SideOptions(members=2, likelihood=False, fit=FitOptions(max_num_epochs=20))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        started.run(X_O, 300, num_rounds=2, options=options)
+        started.run(X_O, 300, num_rounds=2, options=OPTIONS)
     return started
 
 
