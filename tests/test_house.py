@@ -16,14 +16,15 @@ import homing
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src"
 # A room imports only rooms of lower floors; rooms of one floor do not know each other. The face, homing/__init__.py, is
-# the roof. Diagnostics and pictures need nothing but arrays, so they stand low, where posteriors may call them; a
-# report needs what a run has done, and not how, so it stands where inference may call it.
+# the roof; the command line stands on it, as any user does. Diagnostics and pictures need nothing but arrays, so they
+# stand low, where posteriors may call them; a report needs what a run has done, and not how, so it stands where
+# inference may call it.
 FLOORS = [
     {"errors", "programs"},
     {"arrays"},
     {"random"},
     {"priors", "simulation", "estimators"},
-    {"training"},
+    {"training", "embeddings"},
     {"diagnostics"},
     {"plots"},
     {"posteriors"},
@@ -31,8 +32,9 @@ FLOORS = [
     {"runs"},
     {"report"},
     {"inference"},
-    {"cli", "utils"},
+    {"utils"},
     {"face"},
+    {"cli"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 MOST_LINES, MOST_FUNCTION_LINES = 400, 70

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from homing.posteriors import load
     from homing.priors import BoxUniform
     from homing.report import report
-    from homing.simulation import command
+    from homing.simulation import command, pad_trials
 
 __version__ = "0.1.0"
 
@@ -38,6 +38,7 @@ __all__ = [
     "infer",
     "load",
     "open",
+    "pad_trials",
     "pairplot",
     "posterior_nn",
     "prepare_for_sbi",
@@ -52,6 +53,7 @@ _ROOMS = {
     "infer": "inference",
     "load": "posteriors",
     "open": "inference",
+    "pad_trials": "simulation",
     "pairplot": "plots",
     "posterior_nn": "estimators",
     "prepare_for_sbi": "inference",

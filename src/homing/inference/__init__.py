@@ -14,7 +14,7 @@ from homing.inference.snle import SNLE
 from homing.inference.snpe import SNPE
 from homing.inference.snpe_a import SNPE_A
 from homing.inference.snre import BNRE, SNRE_A, SNRE_B, SNRE_C
-from homing.runs import OpenedRun, RoundRecord, Rounds, open
+from homing.runs import OpenedRun, Progress, RoundRecord, Rounds, open
 
 SNPE_C = APT = NPE = NPE_C = SNPE
 NPE_A, NPE_B = SNPE_A, SNPE_B
@@ -57,6 +57,7 @@ __all__ = [
     "Method",
     "Mixture",
     "OpenedRun",
+    "Progress",
     "RatioLearner",
     "RoundRecord",
     "Rounds",

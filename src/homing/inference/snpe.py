@@ -150,6 +150,7 @@ class SNPE(Sequential):
             "multi_round": self._campaign.is_multi_round,
             "seed": random.word(self.seed, "posterior", self._campaign.newest),
             "x_o": self._proposed_at(),
+            "predicted": self._campaign.predicted(),
             "show_progress_bars": self._bars,
         }
         return DirectPosterior(ensemble, self.prior, **own | options)

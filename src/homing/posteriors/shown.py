@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -12,14 +12,11 @@ from homing import random
 from homing.arrays import to_numpy
 from homing.errors import ArgumentError, ShapeError
 
-if TYPE_CHECKING:
-    from homing.posteriors.posterior import Posterior
-
 _CHAINS = 4  # ArviZ compares chains; draws are independent, so any parts of them will do
 
 
 def pairplot(
-    self: Posterior, num_samples: int = 10_000, x: Any | None = None, *, prior: bool = True, **options: Any
+    self: Any, num_samples: int = 10_000, x: Any | None = None, *, prior: bool = True, **options: Any
 ) -> tuple[Any, Any]:
     """Draw from the posterior and plot every pair of parameters, within the prior's support.
 
@@ -43,7 +40,7 @@ def pairplot(
 
 
 def to_arviz(
-    self: Posterior,
+    self: Any,
     num_samples: int = 4_000,
     x: Any | None = None,
     *,

@@ -4,7 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, overload
+from typing import Any, Literal, overload
+
+Part = Literal["propose", "simulate", "learn"]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run is.
+
+    Attributes:
+        round: Counted from 1.
+        part: What it does: draw theta, simulate them, or learn from all that was simulated.
+        done: Simulations of this round that are done, by whatever process.
+        planned: Simulations of this round.
+    """
+
+    round: int
+    part: Part
+    done: int
+    planned: int
 
 
 @dataclass(frozen=True)

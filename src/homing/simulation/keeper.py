@@ -29,10 +29,10 @@ class Result:
 
 @dataclass(frozen=True)
 class Round:
-    """A planned round.
+    """A planned round, or the simulations of a check.
 
     Attributes:
-        number: Counted from 1.
+        number: Of a round, counted from 1; of a check, from -1 downward.
         ids: Shape (n,): the ids of its simulations, consecutive.
         outcomes: Its simulations, without data: `outcomes.x` has shape (n, 0).
         seeds: Shape (n,), uint64.

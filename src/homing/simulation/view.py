@@ -69,7 +69,10 @@ class RunView:
 
     @property
     def rounds(self) -> Mapping[int, Round]:
-        """The rounds by number: plan, status of each simulation, proposal, and the result of the finished ones."""
+        """The rounds by number: plan, status of each simulation, proposal, and the result of the finished ones.
+
+        Negative numbers are those of checks.
+        """
         return self._file.load().rounds
 
     def __str__(self) -> str:
@@ -77,15 +80,16 @@ class RunView:
         for number, known in self.rounds.items():
             counts = {name: count for name, count in known.outcomes.counts().items() if count and name != "planned"}
             done = "".join(f", {count} {name.replace('_', ' ')}" for name, count in counts.items())
-            lines.append(f"round {number}: {len(known.ids)} simulations planned{done}")
+            what = f"round {number}" if number > 0 else f"check {-number}"
+            lines.append(f"{what}: {len(known.ids)} simulations planned{done}")
         return "\n".join(lines) or "no round was planned yet"
 
     def simulations(self, round: int | None = None) -> dict[str, np.ndarray]:
         """The simulations of one round, or of all, as arrays.
 
         Returns:
-            `id` (n,), `round` (n,), `theta` (n, d), `x` (n, *data shape) with NaN where there are none, `status` (n,)
-            as text, `error` (n,), `seconds` (n,), `worker` (n,), `seed` (n,).
+            `id` (n,), `round` (n,), negative for those of a check, `theta` (n, d), `x` (n, *data shape) with NaN where
+            there are none, `status` (n,) as text, `error` (n,), `seconds` (n,), `worker` (n,), `seed` (n,).
 
         Raises:
             ArgumentError: If the round was never planned.
