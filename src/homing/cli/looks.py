@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from homing.cli import options as o
-from homing.cli.failures import FileError, RunFileError, check_there
+from homing.cli.failures import FileError, RunFileError, check_there, wrapped
 from homing.cli.problem import MODULE_PREFIX, Known
 from homing.cli.words import aligned, names_of, span, summarise
 
@@ -87,7 +87,7 @@ def status(
         posterior = None if summary is None else summary.as_list()
         print(jsonlib.dumps({"run": str(path), **state.as_dict(), "posterior": posterior}))
         return
-    print(f"{path}: {state}")
+    print(wrapped(f"{path}: {state.heading}") + f"\n\n{state}")
     if summary is not None:
         print(f"\nThe posterior after round {state.learned}:\n{summary}")
 
@@ -144,14 +144,16 @@ class State:
         """The state as JSON."""
         return {**self.facts, "sizes": self.sizes, "rounds": self.rounds, "learned": self.learned, "next": self.next}
 
-    def __str__(self) -> str:
+    @property
+    def heading(self) -> str:
+        """What the run is, in a line."""
         facts = [f"{self.facts.get('method', 'a run')}"]
         if self.facts["simulator"]:
             facts.append(f"simulator {self.facts['simulator']}")
-        heading = ", ".join([*facts, f"seed {self.facts['seed']}"])
-        if not self.rounds:
-            return f"{heading}\n\n{self.next}"
-        return f"{heading}\n\n{aligned(self._table())}\n\n{self.next}"
+        return ", ".join([*facts, f"seed {self.facts['seed']}"])
+
+    def __str__(self) -> str:
+        return f"{aligned(self._table())}\n\n{self.next}" if self.rounds else self.next
 
     def _table(self) -> list[list[str]]:
         from homing.cli.driving import came_from
@@ -159,15 +161,14 @@ class State:
 
         lost = ("invalid", "failed", "timed_out")
         shown = [name for name in lost if any(row[name] for row in self.rounds)]
-        rows = [["round", "from", "planned", "done", *(name.replace("_", " ") for name in shown), "learned in", "gain"]]
+        rows = [["round", "from", "done", *(name.replace("_", " ") for name in shown), "learning", "gain"]]
         for row in self.rounds:
             record = None if row["record"] is None else RoundRecord(**row["record"])
             rows.append(
                 [
                     str(row["round"]),
-                    "" if record is None else came_from(record),
-                    f"{row['planned']:,}",
-                    f"{row['planned'] - row['waiting']:,}",
+                    "" if record is None else came_from(record).replace("the ", ""),
+                    f"{row['planned'] - row['waiting']:,}/{row['planned']:,}",
                     *(f"{row[name]:,}" for name in shown),
                     "" if record is None else span(record.seconds.get("train", 0.0)),
                     "" if record is None or record.gain is None else f"{record.gain:+.2f}",
