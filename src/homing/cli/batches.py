@@ -39,10 +39,10 @@ def ask(
     quiet: o.Quiet = False,
     json: o.Json = False,
 ) -> None:
-    """Hand out what is to be simulated next: ids and theta.
+    """Hand out what is to be simulated next.
 
-    Learns first from what was told, as run does. What a round still waits for is handed out again. Without --output,
-    CSV on standard output. Exit code 1: nothing is left to simulate, the run is finished.
+    Ids and theta. Learns first from what was told, as run does. What a round still waits for is handed out again.
+    Without --output, CSV on standard output. Exit code 1: nothing is left to simulate, the run is finished.
 
     Example: while homing ask problem.py -n 1000 -o in.csv; do ./jobs in.csv out.csv; homing tell problem.homing
     out.csv; done
@@ -74,11 +74,11 @@ def ask(
 
 
 def tell(path: o.RunFile, results: Files = None, give_up: GiveUp = False, json: o.Json = False) -> None:
-    """Keep results of what was handed out: in any order, in parts.
+    """Keep results of what was handed out.
 
-    CSV: columns id and the data in order, perhaps error with a text where a simulation failed. JSON: a list of
-    {"id": 0, "x": [...]} or {"id": 0, "error": "..."}. .npz: ids, x, perhaps errors. .npy: rows of id and data. The
-    first result of a simulation stands; telling it again does nothing.
+    In any order, in parts. CSV: columns id and the data in order, perhaps error with a text where a simulation failed.
+    JSON: a list of {"id": 0, "x": [...]} or {"id": 0, "error": "..."}. .npz: ids, x, perhaps errors. .npy: rows of id
+    and data. The first result of a simulation stands; telling it again does nothing.
 
     Example: homing tell run.homing results-*.csv
     """

@@ -32,9 +32,10 @@ def check(
     strict: Strict = False,
     json: o.Json = False,
 ) -> None:
-    """Say whether to believe the posterior of a finished run.
+    """Say whether to believe the posterior.
 
-    It simulates anew, and compares. Exit code 0 is believe, or believe with care; 1 is do not believe.
+    Of a finished run: it simulates anew, and compares. Exit code 0 is believe, or believe with care; 1 is do not
+    believe.
 
     Example: homing check problem.py --store run.homing --simulations 200
     """

@@ -193,9 +193,10 @@ def sample(
     problem: o.ForPrior = None,
     json: o.Json = False,
 ) -> None:
-    """Draw from the posterior: .csv, .npy or .parquet.
+    """Draw from the posterior into a file.
 
-    Without --output, CSV on standard output. The same command gives the same draws; --seed gives others.
+    .csv, .npy or .parquet; without --output, CSV on standard output. The same command gives the same draws; --seed
+    gives others.
 
     Example: homing sample run.homing -n 10000 -o samples.csv
     """
@@ -229,7 +230,9 @@ def plot(
     problem: o.ForPrior = None,
     json: o.Json = False,
 ) -> None:
-    """Make a pair plot of the posterior: .png, .pdf or .svg.
+    """Make a pair plot of the posterior.
+
+    .png, .pdf or .svg; several rounds over another.
 
     Example: homing plot run.homing -o pairplot.png --round 1 --round 3
     """

@@ -37,7 +37,7 @@ def run(
     quiet: o.Quiet = False,
     json: o.Json = False,
 ) -> None:
-    """Simulate and learn in rounds, and go on where it stopped.
+    """Simulate and learn, on from where it stopped.
 
     Each finished simulation is in the run file at once, and after each round the posterior's means and widths are
     shown. Ctrl-C ends it cleanly; the same command again goes on.
