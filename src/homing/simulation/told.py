@@ -43,15 +43,18 @@ def tell(store: Store, ids: Any, x: Any = None, errors: Mapping[int, str] | None
     data = None if x is None else to_numpy(x, "x")
     if data is not None and (data.ndim == 0 or len(data) != len(numbers)):
         raise ShapeError(f"x must have one entry for each of the {len(numbers)} ids, found shape {data.shape}.")
-    theta = [known.theta for known in store.rounds.values()]
-    total = sum(map(len, theta))
+    rounds = store.rounds.values()
+    total = sum(len(known.ids) for known in rounds)
     wrong = numbers[(numbers < 0) | (numbers >= total)]
     if len(wrong):
         raise ArgumentError(
             f"ids must be some that ask gave; {wrong[0]} was never given, the run has {total} simulations."
         )
     numbers = numbers.astype(np.int64)
-    planned = np.concatenate(theta)[numbers] if theta else np.zeros((0, 0))
+    planned = np.zeros((total, *next((known.theta.shape[1:] for known in rounds), (0,))))
+    for known in rounds:
+        planned[known.ids] = known.theta
+    planned = planned[numbers]
     return store.record(numbers, _outcomes(numbers, planned, data, errors or {}))
 
 
