@@ -33,9 +33,9 @@ def ask(
     output: Batch = None,
     rounds: o.Rounds = None,
     seed: o.Seed = None,
-    method: o.Method = "SNPE",
+    method: o.Method = None,
     proposal: o.Proposal = None,
-    density_estimator: o.Estimator = None,
+    estimator: o.Estimator = None,
     quiet: o.Quiet = False,
     json: o.Json = False,
 ) -> None:
@@ -56,7 +56,7 @@ def ask(
     loaded = load_problem(problem, elsewhere=True)
     path = store or loaded.store
     plan = plan_for(loaded, path, simulations, rounds, proposal)
-    inference = loaded.inference(method, density_estimator=density_estimator, seed=seed, store=path)
+    inference = loaded.inference(path, method, estimator, seed=seed)
     try:
         shown = drive(inference, loaded, plan, path, quiet, context.obj)
     except WaitingError:
@@ -95,7 +95,7 @@ def tell(path: o.RunFile, results: Files = None, give_up: GiveUp = False, json: 
             found = read_results(file, names_of(labels, dim), store.x_shape)
             new += keep(store, found.ids, found.x, found.errors)
             told += len(found.ids)
-        missing = [number for known in store.rounds.values() for number in known.ids[known.pending].tolist()]
+        missing = [number for n, known in store.rounds.items() if n > 0 for number in known.ids[known.pending].tolist()]
         if give_up and missing:
             keep(store, missing, errors=dict.fromkeys(missing, "given up"))
     if json:
