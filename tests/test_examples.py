@@ -1,15 +1,20 @@
-"""What newcomers see first: the example, and the README's code."""
+"""What newcomers see first: the examples, and the README's code."""
 
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
+
+from homing.priors import as_prior
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-RUN = "import runpy, sys; runpy.run_path(sys.argv[1], run_name='__main__'); assert 'torch' not in sys.modules"
+RUN = "import runpy, sys; sys.argv.pop(0); runpy.run_path(sys.argv[0], run_name='__main__')"
+RUN += "; assert 'torch' not in sys.modules"
 
 
 def blocks(language):
@@ -61,3 +66,47 @@ def test_the_code_in_the_readme_runs(tmp_path, monkeypatch):
     pyplot.close("all")
     assert np.abs(names["samples"].mean(0) - [-0.5, -1.0, -1.5]).max() < 0.1
     assert {path.name for path in tmp_path.iterdir()} == {"posterior.npz", "run.homing"}
+
+
+# Example: its observation's shape, and what is known of its parameters, each with the tolerance of what was published
+# or, where the data are made, none beside the posterior's own width.
+SCIENCE = {
+    "epidemic": ((14,), {"$R_0$": (3.65, 0.5), "$D$": (2.2, 0.35)}),
+    "predator_prey": (
+        (42,),
+        {"births": (0.55, 0.06), "eaten": (0.028, 0.004), "deaths": (0.8, 0.09), "fed": (0.024, 0.004)},
+    ),
+    "neuron": ((8,), {"$g_{Na}$": (120, 0), "$g_K$": (36, 0), "$g_L$": (0.3, 0)}),
+    "power_spectrum": ((12,), {r"$\log_{10} A$": (0, 0), "slope": (-1.5, 0), "smoothing": (1, 0)}),
+    "waiting_line": ((11,), {"shortest": (1, 0), "longest": (4, 0), "arrivals": (0.2, 0)}),
+}
+
+
+@pytest.mark.parametrize("name", SCIENCE)
+def test_an_examples_simulator_is_one(name):
+    example = runpy.run_path(str(ROOT / "examples" / f"{name}.py"))
+    prior, x_o = as_prior(example["prior"]), np.asarray(example.get("x_o", example.get("IN_BED")))
+    assert x_o.shape == SCIENCE[name][0]
+    assert np.isfinite(x_o).all()
+    theta = prior.sample(np.random.default_rng(1), 20)
+    x = example["simulator"](theta, np.random.default_rng(2))
+    np.testing.assert_array_equal(x, example["simulator"](theta, np.random.default_rng(2)))
+    assert x.shape == (20, *x_o.shape)
+    assert np.isfinite(x).all()
+    assert (x.std(axis=0) > 0).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SCIENCE)
+def test_an_example_finds_what_is_known(name, tmp_path):
+    from matplotlib.image import imread
+
+    command = [sys.executable, "-c", RUN, str(ROOT / "examples" / f"{name}.py")]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, encoding="utf-8", check=False)
+    assert done.returncode == 0, done.stderr
+    assert len(table(done.stdout)[1]) >= 3
+    for label, (known, tolerance) in SCIENCE[name][1].items():
+        line = next(line for line in done.stdout.splitlines() if line.startswith(label))
+        mean, width = (float(number) for number in re.search(r": (\S+) ± ([\d.e-]+)", line).groups())
+        assert abs(mean - known) < 3 * width + tolerance, line
+    assert imread(tmp_path / f"{name}.png")[..., :3].std() > 0.01

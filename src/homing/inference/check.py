@@ -106,7 +106,7 @@ def direct_side(posterior: Posterior) -> DirectPosterior | None:
 def _where(campaign: Campaign, posterior: Posterior, x_o: np.ndarray | None, seed: int) -> Proposal:
     """The prior, cut to where most of the posterior is, within what it was learned from."""
     last = _last_region(campaign)
-    if x_o is None:
+    if x_o is None or direct_side(posterior) is None:
         return FromPrior(posterior.prior)
     region = posterior_region(posterior, _EPSILON, seed)
     if last is not None and last.contains(region.draws).mean() > 0.5:  # or it is not of this run
@@ -215,7 +215,7 @@ def _near(
 def _at_x_o(posterior: Posterior, x_o: np.ndarray, region: Region | None, pool: _Pool, seed: int) -> list[Verdict]:
     """L-C2ST, with the posterior's mean and spread for the data: all that it makes of them."""
     weights = pool.log_weights[:, 1:]
-    rows = np.isfinite(weights).any(1)
+    rows = np.asarray(np.isfinite(weights).any(1))
     rows[rows] = effective_draws(weights[rows]) >= _LEAST_EFFECTIVE
     at_x_o = posterior.prior.to_normal(posterior.draw(_AT_X_O, x_o, random.word(seed, "x_o"), False))
     at_x_o = at_x_o if region is None else at_x_o[region.contains(at_x_o)]

@@ -49,7 +49,7 @@ def conditional_pairplot(
 
     Args:
         log_prob: The density's logarithm up to a constant, of theta (n, d) with shape (n,): `posterior.log_prob`. It is
-            called once a panel, with `resolution` or `resolution`² rows.
+            called once a panel, with `resolution` rows or the square of it.
         condition: Shape (d,), where the other parameters are held, such as a draw or the maximum. It is marked.
         limits: The ranges to show: one pair [low, high], or one for each of the d parameters.
         points: Points to mark beside the condition, as for `pairplot`.
@@ -89,7 +89,7 @@ def conditional_pairplot(
     chosen = [names[j] for j in shown]
     size = figsize or fig_size
     figure, grid = layout.square(len(shown), size, fig, axes, names=chosen, left=False, legend=False, title=title)
-    centres = [_centres(*pair, resolution) for pair in ranges]
+    centres = [_centres(low, high, resolution) for low, high in ranges]
     tone = arguments.read_colors(color, "color", look.colors()[:1], 1)[0]
     marks = arguments.read_colors(None, "points_colors", (look.ink(), look.ALARM, *look.colors()[1:]), len(groups))
     for (row, column), ax in np.ndenumerate(grid):

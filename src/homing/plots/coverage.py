@@ -78,7 +78,8 @@ def coverage_plot(
             raise ShapeError(f"band must be two arrays of shape {pairs[0][0].shape}, as levels is, found others.")
         color = look.faint(look.muted(), 0.2)
         x = _to_the_ends(pairs[0][0])
-        panel.fill_between(x, *map(_to_the_ends, ends), color=color, linewidth=0, label=look.RIGHT)
+        low, high = map(_to_the_ends, ends)
+        panel.fill_between(x, low, high, color=color, linewidth=0, label=look.RIGHT)
     panel.plot([0, 1], [0, 1], color=look.muted(), linewidth=0.8)
     for (x, y), name, color, style in zip(pairs, names, look.colors() * len(pairs), look.LINE_STYLES * len(pairs)):
         panel.plot(_to_the_ends(x), _to_the_ends(y), color=color, linestyle=style, linewidth=1.6, label=name)

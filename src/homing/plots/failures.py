@@ -84,5 +84,5 @@ def _draw(ax: Axes, x: np.ndarray, failed: np.ndarray, name: str) -> float:
     ax.vlines(middle[seen], low[seen], high[seen], color=look.muted(), linewidth=0.8)
     ax.axhline(failed.mean(), color=look.muted(), linewidth=0.8, linestyle="--")
     ax.set_xlabel(look.fitting(ax, name))
-    ax.xaxis.get_major_locator().set_params(nbins=3)
+    ax.locator_params(axis="x", nbins=3)
     return float(high[seen].max())

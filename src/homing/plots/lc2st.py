@@ -97,7 +97,7 @@ def _draw_statistic(ax: Axes, null: np.ndarray, found: float) -> None:
     ax.set(xlabel="statistic", yticks=[])
     ax.spines["left"].set_visible(False)
     ax.margins(x=0.15)
-    ax.xaxis.get_major_locator().set_params(nbins=3)
+    ax.locator_params(axis="x", nbins=3)
     ax.set_title("grey: nothing to tell", fontsize=look.TEXT - 1, color=look.muted())
 
 
@@ -110,5 +110,5 @@ def _draw_along(ax: Axes, x: np.ndarray, p: np.ndarray, name: str) -> float:
     ax.fill_between(middle, mean - 2 * error, mean + 2 * error, color=look.faint(look.colors()[0], 0.25), linewidth=0)
     ax.plot(middle, mean, color=look.colors()[0], linewidth=1.4)
     ax.set_xlabel(look.fitting(ax, name))
-    ax.xaxis.get_major_locator().set_params(nbins=3)
+    ax.locator_params(axis="x", nbins=3)
     return float(np.abs(np.concatenate([mean - 2 * error, mean + 2 * error]) - 0.5).max())

@@ -85,7 +85,8 @@ def blend(start: Any, end: Any, share: float) -> str:
     """
     from matplotlib.colors import to_hex, to_rgb
 
-    return to_hex((1 - share) * np.array(to_rgb(start)) + share * np.array(to_rgb(end)))
+    red, green, blue = (1 - share) * np.array(to_rgb(start)) + share * np.array(to_rgb(end))
+    return to_hex((red, green, blue))
 
 
 def faint(color: Any, alpha: float) -> tuple[float, float, float, float]:
@@ -152,9 +153,9 @@ def quiet(ax: Axes, sides: Sequence[str] = ("left", "bottom")) -> None:
         spine.set_visible(name in sides)
     ax.spines[:].set(linewidth=0.6, color=muted())
     ax.tick_params(width=0.6, length=3, color=muted(), labelsize=TEXT - 1)
-    ax.xaxis.label.set_size(TEXT)
-    ax.yaxis.label.set_size(TEXT)
-    ax.title.set_size(TEXT)
+    ax.xaxis.label.set_fontsize(TEXT)
+    ax.yaxis.label.set_fontsize(TEXT)
+    ax.title.set_fontsize(TEXT)
 
 
 def head(ax: Axes, title: str | None, columns: int = 2) -> None:
@@ -173,7 +174,7 @@ def fitting(ax: Axes, name: str) -> str:
     """A name in lines that fit a small panel."""
     place = ax.get_subplotspec()
     columns = 1 if place is None else place.get_gridspec().ncols
-    return wrapped([name], 0.9 * ax.figure.bbox.width * 72 / ax.figure.dpi / columns, TEXT)[0]
+    return wrapped([name], 0.7 * ax.figure.bbox.width * 72 / ax.figure.dpi / columns, TEXT)[0]
 
 
 def legend_above(figure: Figure | SubFigure, keys: Sequence[Artist]) -> None:

@@ -48,4 +48,4 @@ def _pieces(word: str, room: int) -> list[str]:
 
 def _seen(text: str) -> int:
     """About how many characters a text with mathematics shows."""
-    return len(re.sub(r"[${}_^]", "", re.sub(r"\\[a-zA-Z]+", "x", text)))
+    return len(re.sub(r"\$[^$]*\$", lambda part: re.sub(r"\\[a-zA-Z]+|[${}_^]", "", part[0]) + "x", text))

@@ -114,4 +114,4 @@ def _draw_entry(ax: Axes, draws: np.ndarray, truth: float, name: str) -> None:
     ax.axvline(truth, color=look.ALARM, linewidth=1.6, label="observed")
     ax.set(xlabel=look.fitting(ax, name), yticks=[])
     ax.margins(x=0.05)
-    ax.xaxis.get_major_locator().set_params(nbins=3)
+    ax.locator_params(axis="x", nbins=3)

@@ -146,4 +146,4 @@ def _histogram(ax: Axes, ranks: np.ndarray, most: int, num_bins: int | None) -> 
     ax.stairs(counts, edges, fill=True, facecolor=look.faint(look.colors()[0], 0.35), edgecolor=look.colors()[0])
     ax.set(xlim=(edges[0], edges[-1]), ylim=(0, 1.1 * max(counts.max(), high.max())))
     ax.set_xticks([0, most])
-    ax.yaxis.get_major_locator().set_params(integer=True, nbins=4)
+    ax.locator_params(axis="y", integer=True, nbins=4)

@@ -99,7 +99,7 @@ def _draw_parameter(
     for values in truth:
         for value in values:
             ax.axhline(value, color=look.ALARM, linewidth=1.0, linestyle="--", zorder=0.5)
-    ax.yaxis.get_major_locator().set_params(nbins=4)
+    ax.locator_params(axis="y", nbins=4)
 
 
 _Told = tuple[str, list[tuple[int, float]], str]
@@ -138,4 +138,4 @@ def _draw_record(ax: Axes, values: list[tuple[int, float]], kind: str) -> None:
     if kind == "log" and min(y) > 0:
         ax.set_yscale("log")
     elif kind != "log":
-        ax.yaxis.get_major_locator().set_params(nbins=4)
+        ax.locator_params(axis="y", nbins=4)

@@ -19,6 +19,7 @@ from paramax import unwrap
 
 from homing import random
 from homing.estimators import ConditionalDensity, Gaussians
+from homing.estimators.density import basis_of
 from homing.estimators.mixture import MixtureNetwork
 from homing.estimators.standardize import Standardize
 from homing.programs import Program
@@ -166,7 +167,7 @@ class Ensemble:
         z = self.sample(DRAWS_COMPARED, x, seed)
         values = [self.member(m).log_prob(z, x) for m in range(len(self.members))]
         ratios = np.stack(values) - self._mixed(values)
-        return float(np.maximum((self.weights @ (np.exp(ratios) * ratios)).mean(), 0.0))
+        return float(np.clip((self.weights @ (np.exp(ratios) * ratios)).mean(), 0.0, np.log(len(values))))
 
     def _mixed(self, values: Sequence[np.ndarray]) -> np.ndarray:
         with np.errstate(divide="ignore"):  # a member of no weight
@@ -177,7 +178,7 @@ class Ensemble:
         """The first member's linear prediction of z from data, shape (n, *x_shape), in units of its residual."""
         model = unwrap(self.members[0])
         slope, whiten = np.asarray(model.slope), np.asarray(model.whiten)
-        return model.basis(self.standardize(x)) @ (whiten @ slope).T
+        return basis_of(self.standardize(x), model.embedding, slope.shape[1]) @ (whiten @ slope).T
 
     def components(self, x: np.ndarray) -> Gaussians:
         """The mixture of Gaussians that q(z | x) is, members' components side by side."""

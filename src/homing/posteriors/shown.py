@@ -93,7 +93,9 @@ def to_arviz(
     if predictive is not None:
         made = to_numpy(predictive, "predictive")
         if made.shape[1:] != observed.shape or not made.size:
-            raise ShapeError(f"predictive must have shape (m, *{observed.shape}), found {made.shape}.")
+            raise ShapeError(
+                f"predictive must have shape (m, {', '.join(map(str, observed.shape))}), found {made.shape}."
+            )
         groups["posterior_predictive"] = {"x": (["chain", "draw", *dims], made[None])}
     return _gathered(groups, names)
 

@@ -95,6 +95,8 @@ class Server(ThreadingTCPServer):
         return [(part.stat().st_mtime_ns, part.stat().st_size) if part.exists() else None for part in beside]
 
     def _build(self, version: str) -> str:
+        if not self._path.exists():
+            return notice(self._path.name, "There is no such run file yet. It is shown here once it is there.", version)
         try:
             with open_run(self._path, **self._opening) as run:
                 story = tell(run, memory=self._memory, **self._options)

@@ -98,8 +98,9 @@ def tell(
     """
     facts, rounds, records = run.facts, run.rounds, run.records
     d = next((known.theta.shape[1] for known in rounds.values()), None) if posterior is None else posterior.prior.dim
+    names = None
     if d is not None:
-        labels = read_labels(facts.get("labels") if labels is None else labels, "labels", d, "parameters")
+        names = read_labels(facts.get("labels") if labels is None else labels, "labels", d, "parameters")
         groups = read_points(points, d)
         if len(groups) > 1 or any(len(group) > 1 for group in groups):
             raise ArgumentError(f"points must be the true parameters, shape ({d},).")
@@ -108,7 +109,7 @@ def tell(
     name = "A run in memory" if run.path is None else run.path.name
     source = "run = inference.view" if run.path is None else f"run = homing.open({str(run.path)!r})"
     told = check or next(reversed(getattr(run, "checks", ())), None)  # the newest that the run keeps
-    return Story(name, source, facts, rounds, records, learned, missing, told, labels, points)
+    return Story(name, source, facts, rounds, records, learned, missing, told, names, points)
 
 
 def _learn(
