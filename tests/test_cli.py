@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-import types
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,6 @@ from homing.cli.screen import Clock, LiveScreen
 from homing.diagnostics import Check, Verdict
 from homing.errors import ArgumentError, SimulationError
 from homing.inference import SNPE, Progress
-from homing.posteriors import Posterior
 from homing.simulation import StoreError
 
 posix = pytest.mark.skipif(os.name != "posix", reason="terminals and signals of POSIX")
@@ -178,11 +177,12 @@ def test_a_run_as_json_and_what_is_taken_from_it(finished, cli):
     assert imread("quick.png")[..., :3].std() > 0.01  # not a blank page
 
 
-@pytest.mark.skipif(not hasattr(Posterior, "to_arviz"), reason="posteriors do not know ArviZ here")
 def test_export(finished, cli):
     arviz = pytest.importorskip("arviz")
     assert cli("export", "quick.homing")[:2] == (0, "The posterior is in quick.nc\n")
-    assert arviz.from_netcdf("quick.nc").posterior.sizes["chain"] >= 1
+    posterior = arviz.from_netcdf("quick.nc").posterior
+    assert posterior["parameter"].values.tolist() == ["mass", "spin"]
+    assert posterior["theta"].shape[-1] == 2
 
 
 # Ends, and going on -------------------------------------------------------------------------------------------------
@@ -378,13 +378,22 @@ def test_what_cannot_be_told(folder, cli, name, text, message):
 def test_check_answers_by_its_exit_code(finished, cli, monkeypatch, level, options, code):
     asked = []
     found = Check((Verdict("coverage", level, 0.1, 0.03, 200, 0.05, "Intervals are too wide."),), 70)
-    monkeypatch.setattr(
-        SNPE, "check", lambda self, num_simulations: asked.append(num_simulations) or found, raising=False
-    )
+    monkeypatch.setattr(SNPE, "check", lambda self, num_simulations: asked.append(num_simulations) or found)
     assert cli("check", "quick.py", "-n", 70, *options)[:2] == (code, f"{found}\n")
     told = json.loads(cli("check", "quick.py", "--json")[1])
     assert (told["level"], told["verdicts"][0]["name"]) == (level, "coverage")
     assert asked == [70, 200]
+
+
+def test_a_check_is_in_the_run_file(finished, cli):
+    code, out, err = cli("check", "quick.py", "-n", 60, "--json")
+    told = json.loads(out)
+    assert (code, err) == ({"pass": 0, "care": 0, "fail": 1}[told["level"]], "")
+    assert told["verdicts"]
+    assert told["sentence"] in cli("status", "quick.homing", "--no-posterior")[1]
+    state = json.loads(cli("status", "quick.homing", "--json")[1])
+    assert [row["round"] for row in state["rounds"]] == [1, 2]  # a check is no round
+    assert json.loads(cli("tell", "quick.homing", "--json")[1])["waiting"] == []
 
 
 def test_check_wants_a_finished_run(folder, cli):
@@ -398,17 +407,20 @@ def test_check_wants_a_finished_run(folder, cli):
     assert (code, err) == (4, f"homing: {message}\n")
 
 
-def test_report_and_watch_are_those_of_their_room(folder, cli, monkeypatch):
-    calls = []
-    room = types.ModuleType("homing.report")
-    room.report = lambda *arguments: calls.append(arguments)
-    room.watch = lambda path, **options: calls.append((path, options))
-    monkeypatch.setitem(sys.modules, "homing.report", room)
-    cli("ask", "quick.py", *TINY)
+def test_report(finished, cli):
     assert cli("report", "quick.homing")[:2] == (0, "The report is in quick.html\n")
-    assert cli("watch", "quick.homing", "--port", 8000, "--no-browser")[0] == 0
-    path = Path("quick.homing")
-    assert calls == [(path, Path("quick.html")), (path, {"port": 8000, "open_browser": False})]
+    assert "mass" in Path("quick.html").read_text()
+
+
+@posix
+def test_watch_serves_until_ctrl_c(folder, cli):
+    cli("ask", "quick.py", *TINY)
+    child = start("watch", "quick.homing", "--no-browser", stderr=subprocess.PIPE, text=True)
+    url = re.match(r"quick.homing is at (http://127.0.0.1:\d+\S*); Ctrl-C ends it.\n", child.stderr.readline())[1]
+    with urllib.request.urlopen(url) as page:
+        assert b"mass" in page.read()
+    child.send_signal(signal.SIGINT)
+    assert child.wait(30) == 0
 
 
 # What goes wrong ----------------------------------------------------------------------------------------------------

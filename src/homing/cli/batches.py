@@ -33,16 +33,16 @@ def ask(
     output: Batch = None,
     rounds: o.Rounds = None,
     seed: o.Seed = None,
-    method: o.Method = "SNPE",
+    method: o.Method = None,
     proposal: o.Proposal = None,
-    density_estimator: o.Estimator = None,
+    estimator: o.Estimator = None,
     quiet: o.Quiet = False,
     json: o.Json = False,
 ) -> None:
-    """Hand out what is to be simulated next: ids and theta.
+    """Hand out what is to be simulated next.
 
-    Learns first from what was told, as run does. What a round still waits for is handed out again. Without --output,
-    CSV on standard output. Exit code 1: nothing is left to simulate, the run is finished.
+    Ids and theta. Learns first from what was told, as run does. What a round still waits for is handed out again.
+    Without --output, CSV on standard output. Exit code 1: nothing is left to simulate, the run is finished.
 
     Example: while homing ask problem.py -n 1000 -o in.csv; do ./jobs in.csv out.csv; homing tell problem.homing
     out.csv; done
@@ -56,7 +56,7 @@ def ask(
     loaded = load_problem(problem, elsewhere=True)
     path = store or loaded.store
     plan = plan_for(loaded, path, simulations, rounds, proposal)
-    inference = loaded.inference(method, density_estimator=density_estimator, seed=seed, store=path)
+    inference = loaded.inference(path, method, estimator, seed=seed)
     try:
         shown = drive(inference, loaded, plan, path, quiet, context.obj)
     except WaitingError:
@@ -74,11 +74,11 @@ def ask(
 
 
 def tell(path: o.RunFile, results: Files = None, give_up: GiveUp = False, json: o.Json = False) -> None:
-    """Keep results of what was handed out: in any order, in parts.
+    """Keep results of what was handed out.
 
-    CSV: columns id and the data in order, perhaps error with a text where a simulation failed. JSON: a list of
-    {"id": 0, "x": [...]} or {"id": 0, "error": "..."}. .npz: ids, x, perhaps errors. .npy: rows of id and data. The
-    first result of a simulation stands; telling it again does nothing.
+    In any order, in parts. CSV: columns id and the data in order, perhaps error with a text where a simulation failed.
+    JSON: a list of {"id": 0, "x": [...]} or {"id": 0, "error": "..."}. .npz: ids, x, perhaps errors. .npy: rows of id
+    and data. The first result of a simulation stands; telling it again does nothing.
 
     Example: homing tell run.homing results-*.csv
     """
@@ -95,7 +95,7 @@ def tell(path: o.RunFile, results: Files = None, give_up: GiveUp = False, json: 
             found = read_results(file, names_of(labels, dim), store.x_shape)
             new += keep(store, found.ids, found.x, found.errors)
             told += len(found.ids)
-        missing = [number for known in store.rounds.values() for number in known.ids[known.pending].tolist()]
+        missing = [number for n, known in store.rounds.items() if n > 0 for number in known.ids[known.pending].tolist()]
         if give_up and missing:
             keep(store, missing, errors=dict.fromkeys(missing, "given up"))
     if json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as jsonlib
+import sys
 from contextlib import closing
 from dataclasses import fields
 from pathlib import Path
@@ -12,7 +13,7 @@ import typer
 
 from homing.cli import options as o
 from homing.cli.driving import plan_for
-from homing.cli.failures import NO, RunFileError, check_there
+from homing.cli.failures import INTERRUPTED, NO, RunFileError, check_there
 from homing.cli.problem import Known, Problem, load_problem
 
 if TYPE_CHECKING:
@@ -27,24 +28,29 @@ def check(
     simulations: Count = 200,
     store: o.Store = None,
     workers: o.Workers = 1,
-    method: o.Method = "SNPE",
-    density_estimator: o.Estimator = None,
+    method: o.Method = None,
+    estimator: o.Estimator = None,
     strict: Strict = False,
     json: o.Json = False,
 ) -> None:
-    """Say whether to believe the posterior of a finished run.
+    """Say whether to believe the posterior.
 
-    It simulates anew, and compares. Exit code 0 is believe, or believe with care; 1 is do not believe.
+    Of a finished run: it simulates anew, and compares. Exit code 0 is believe, or believe with care; 1 is do not
+    believe.
 
     Example: homing check problem.py --store run.homing --simulations 200
     """
     loaded = load_problem(problem)
     path = store or loaded.store
     check_there(path)
-    inference: Any = loaded.inference(method, density_estimator=density_estimator, num_workers=workers, store=path)
-    with closing(inference):
-        go_on(inference, loaded, path)
-        result = inference.check(num_simulations=simulations)
+    inference: Any = loaded.inference(path, method, estimator, num_workers=workers)
+    try:
+        with closing(inference):
+            go_on(inference, loaded, path)
+            result = inference.check(num_simulations=simulations)
+    except KeyboardInterrupt:
+        print("Interrupted. The same command goes on with what was simulated for it.", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
     print(jsonlib.dumps({"run": str(path), **as_json(result)}) if json else result)
     if result.level == "fail" or (strict and result.level == "care"):
         raise typer.Exit(NO)

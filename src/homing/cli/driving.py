@@ -66,14 +66,14 @@ class Plan:
     Attributes:
         sizes: Simulations in each round.
         rounds: How many rounds were asked for; None lets the method decide.
-        proposal: Where later rounds simulate.
+        proposal: Where later rounds simulate; None leaves it to the method.
         finished: The newest round that the run file has learned from.
         done: Simulations that are in the run file.
     """
 
     sizes: list[int]
     rounds: int | None
-    proposal: str
+    proposal: str | None
     finished: int = 0
     done: int = 0
 
@@ -114,12 +114,12 @@ def plan_for(
     if sizes:
         if simulations not in (None, sum(sizes)) or rounds not in (None, len(sizes)):
             raise RunFileError(
-                f"{path} has a run of {Plan(sizes, None, '')}; its plan stays. To go on with it, leave --simulations "
+                f"{path} has a run of {Plan(sizes, None, None)}; its plan stays. To go on with it, leave --simulations "
                 "and --rounds out; for another run, name a new file with --store."
             )
         simulations, rounds = sum(sizes), len(sizes)
     sizes = check_driver(simulations or _SIMULATIONS, rounds, problem.dim)
-    return Plan(sizes, rounds, proposal or known.driven.get("proposal", "truncated"), known.learned, known.done)
+    return Plan(sizes, rounds, proposal or known.driven.get("proposal"), known.learned, known.done)
 
 
 @dataclass

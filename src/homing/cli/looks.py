@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json as jsonlib
 import sys
 from collections.abc import Iterator
@@ -14,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from homing.cli import options as o
-from homing.cli.failures import FileError, RunFileError, check_there
-from homing.cli.problem import MODULE_PREFIX, Known
+from homing.cli.failures import FileError, RunFileError, check_there, wrapped
+from homing.cli.problem import MODULE_PREFIX, Known, rounds_of
 from homing.cli.words import aligned, names_of, span, summarise
 
 if TYPE_CHECKING:
@@ -83,11 +82,14 @@ def status(
         summary = None
         if state.learned and not no_posterior and (posterior := view.posterior()).default_x is not None:
             summary = summarise(posterior, labels_in(view))
+        checked = view.checks[-1].sentence if view.checks else None
     if json:
         posterior = None if summary is None else summary.as_list()
-        print(jsonlib.dumps({"run": str(path), **state.as_dict(), "posterior": posterior}))
+        print(jsonlib.dumps({"run": str(path), **state.as_dict(), "check": checked, "posterior": posterior}))
         return
-    print(f"{path}: {state}")
+    print(wrapped(f"{path}: {state.heading}") + f"\n\n{state}")
+    if checked is not None:
+        print(wrapped(f"The newest check: {checked}"))
     if summary is not None:
         print(f"\nThe posterior after round {state.learned}:\n{summary}")
 
@@ -111,7 +113,7 @@ class State:
         """The state of a run file."""
         facts = view.facts
         rounds = []
-        for number, known in view.rounds.items():
+        for number, known in rounds_of(view).items():
             counts = known.outcomes.counts()
             waiting = counts.pop("planned")
             record = None if known.result is None else known.result.record
@@ -144,14 +146,16 @@ class State:
         """The state as JSON."""
         return {**self.facts, "sizes": self.sizes, "rounds": self.rounds, "learned": self.learned, "next": self.next}
 
-    def __str__(self) -> str:
+    @property
+    def heading(self) -> str:
+        """What the run is, in a line."""
         facts = [f"{self.facts.get('method', 'a run')}"]
         if self.facts["simulator"]:
             facts.append(f"simulator {self.facts['simulator']}")
-        heading = ", ".join([*facts, f"seed {self.facts['seed']}"])
-        if not self.rounds:
-            return f"{heading}\n\n{self.next}"
-        return f"{heading}\n\n{aligned(self._table())}\n\n{self.next}"
+        return ", ".join([*facts, f"seed {self.facts['seed']}"])
+
+    def __str__(self) -> str:
+        return f"{aligned(self._table())}\n\n{self.next}" if self.rounds else self.next
 
     def _table(self) -> list[list[str]]:
         from homing.cli.driving import came_from
@@ -159,15 +163,14 @@ class State:
 
         lost = ("invalid", "failed", "timed_out")
         shown = [name for name in lost if any(row[name] for row in self.rounds)]
-        rows = [["round", "from", "planned", "done", *(name.replace("_", " ") for name in shown), "learned in", "gain"]]
+        rows = [["round", "from", "done", *(name.replace("_", " ") for name in shown), "learning", "gain"]]
         for row in self.rounds:
             record = None if row["record"] is None else RoundRecord(**row["record"])
             rows.append(
                 [
                     str(row["round"]),
-                    "" if record is None else came_from(record),
-                    f"{row['planned']:,}",
-                    f"{row['planned'] - row['waiting']:,}",
+                    "" if record is None else came_from(record).replace("the ", ""),
+                    f"{row['planned'] - row['waiting']:,}/{row['planned']:,}",
                     *(f"{row[name]:,}" for name in shown),
                     "" if record is None else span(record.seconds.get("train", 0.0)),
                     "" if record is None or record.gain is None else f"{record.gain:+.2f}",
@@ -192,9 +195,10 @@ def sample(
     problem: o.ForPrior = None,
     json: o.Json = False,
 ) -> None:
-    """Draw from the posterior: .csv, .npy or .parquet.
+    """Draw from the posterior into a file.
 
-    Without --output, CSV on standard output. The same command gives the same draws; --seed gives others.
+    .csv, .npy or .parquet; without --output, CSV on standard output. The same command gives the same draws; --seed
+    gives others.
 
     Example: homing sample run.homing -n 10000 -o samples.csv
     """
@@ -228,7 +232,9 @@ def plot(
     problem: o.ForPrior = None,
     json: o.Json = False,
 ) -> None:
-    """Make a pair plot of the posterior: .png, .pdf or .svg.
+    """Make a pair plot of the posterior.
+
+    .png, .pdf or .svg; several rounds over another.
 
     Example: homing plot run.homing -o pairplot.png --round 1 --round 3
     """
@@ -263,19 +269,21 @@ def export(
     output = output or Path(path.stem + ".nc")
     check_suffix(output, (".nc",))
     with opened(path, problem) as view:
-        posterior: Any = posterior_in(view, x=x)
-        posterior.to_arviz().to_netcdf(str(output))
+        posterior = posterior_in(view, x=x)
+        posterior.to_arviz(labels=labels_in(view)).to_netcdf(str(output))
     print(jsonlib.dumps({"run": str(path), "file": str(output)}) if json else f"The posterior is in {output}")
 
 
-def report(path: o.RunFile, output: o.Output = None, json: o.Json = False) -> None:
+def report(path: o.RunFile, output: o.Output = None, problem: o.ForPrior = None, json: o.Json = False) -> None:
     """Write one page on the run, in HTML.
 
     Example: homing report run.homing -o report.html
     """
-    check_there(path)
     output = output or Path(path.stem + ".html")
-    importlib.import_module("homing.report").report(path, output)
+    with opened(path, problem) as view:
+        from homing.report import report as write
+
+        write(view, output)
     print(jsonlib.dumps({"run": str(path), "file": str(output)}) if json else f"The report is in {output}")
 
 
@@ -283,6 +291,7 @@ def watch(
     path: o.RunFile,
     port: Annotated[int, typer.Option("--port", min=0, max=65535, metavar="N", help="0 takes a free one.")] = 0,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Whether to open it.")] = True,
+    problem: o.ForPrior = None,
 ) -> None:
     """Show the run in a browser while it goes on.
 
@@ -291,5 +300,13 @@ def watch(
     Example: homing watch run.homing --port 8000
     """
     check_there(path)
-    print(f"Watching {path}; Ctrl-C ends it.", file=sys.stderr)
-    importlib.import_module("homing.report").watch(path, port=port, open_browser=browser)
+    from homing.cli.problem import load_problem
+    from homing.report import watch as serve
+
+    own = None if problem is None else load_problem(problem)
+    options = {} if own is None else {"prior": own.prior, "density_estimator": own.density_estimator}
+
+    def ready(url: str) -> None:
+        print(f"{path} is at {url}; Ctrl-C ends it.", file=sys.stderr, flush=True)
+
+    serve(path, port=port, open_browser=browser, on_ready=ready, **options)

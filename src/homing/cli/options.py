@@ -22,13 +22,19 @@ ForPrior = Annotated[
     Path | None,
     typer.Option("--problem", metavar="PROBLEM.PY", help="Needed only for a prior or an embedding of your own."),
 ]
-Method = Annotated[str, typer.Option("--method", metavar="NAME", help="SNPE, or another class of homing.inference.")]
+Method = Annotated[
+    str | None,
+    typer.Option(
+        "--method", metavar="NAME", help="A class of homing.inference; by default as in the run file or SNPE."
+    ),
+]
 Workers = Annotated[int, typer.Option("--workers", "-w", min=1, metavar="N", help="Processes that simulate.")]
 Seed = Annotated[
     int | None, typer.Option("--seed", min=0, metavar="N", help="Makes the run repeatable; by default a new one.")
 ]
 Estimator = Annotated[
-    str | None, typer.Option("--density-estimator", metavar="NAME", help="maf, nsf or mdn; by default what run uses.")
+    str | None,
+    typer.Option("--estimator", metavar="NAME", help="What is learned: maf, nsf, ...; by default the method's own."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 Simulations = Annotated[

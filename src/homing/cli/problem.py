@@ -7,6 +7,7 @@ What it defines travels to worker processes by value, since they could not impor
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from homing.errors import ArgumentError, HomingError
 
 if TYPE_CHECKING:
     from homing.inference.inference import Inference
-    from homing.simulation import Round
+    from homing.simulation import Round, RunView
 
 MODULE_PREFIX = "homing_problem_"  # a problem file may be called random.py, and must not hide what others import
 _NEEDED = {"simulator": "a function from theta to data", "prior": "a distribution over theta", "x_o": "what was seen"}
@@ -56,24 +57,28 @@ class Problem:
         """The run file where none is named: in the current folder, by the problem's name."""
         return Path(self.path.stem + ".homing")
 
-    def inference(self, method: str, **options: Any) -> Inference:
+    def inference(self, path: Path, method: str | None, estimator: str | None, **running: Any) -> Inference:
         """The inference object of a method, without bars; its run file is told the parameters' names.
+
+        Args:
+            path: The run file.
+            method: The method's name; None takes the run file's, or SNPE.
+            estimator: What the method learns, by name; None takes the problem's, or the method's own.
+            **running: How simulations are run; None takes what the run file has, or what the method does.
 
         Raises:
             ArgumentError: If the method is unknown, or an option cannot work.
             StoreError: If the run file cannot be used.
         """
-        batch_size = options.pop("simulation_batch_size", None) or Known.of(options["store"]).batch_size
-        if options.get("density_estimator") is None:
-            options["density_estimator"] = self.density_estimator
-        inference = method_of(method)(
-            self.simulator,
-            self.prior,
-            batched=self.batched,
-            show_progress_bars=False,
-            simulation_batch_size=batch_size,
-            **options,
-        )
+        known = Known.of(path)
+        kind = method_of(method or known.method)
+        options = {"batched": self.batched, "simulation_batch_size": known.batch_size, "store": path}
+        options |= {name: value for name, value in running.items() if value is not None}
+        learned = estimator or self.density_estimator
+        if learned is not None:
+            of_ratios = "classifier" in inspect.signature(kind).parameters
+            options["classifier" if of_ratios else "density_estimator"] = learned
+        inference = kind(self.simulator, self.prior, show_progress_bars=False, **options)
         return inference.remember(labels=self.labels)
 
 
@@ -103,7 +108,7 @@ class Known:
         if not path.exists():
             return cls({})
         with RunView(path) as view:
-            facts, rounds = view.facts, view.rounds
+            facts, rounds = view.facts, rounds_of(view)
         done = sum(len(known.ids) - len(known.pending) for known in rounds.values())
         learned = max((number for number, known in rounds.items() if known.result is not None), default=0)
         valid = sum(int(known.outcomes.ok.sum()) for known in rounds.values())
@@ -115,9 +120,19 @@ class Known:
         return self.facts.get("run from round 1", {})
 
     @property
+    def method(self) -> str:
+        """The method's name."""
+        return self.facts.get("settings", {}).get("method", "SNPE")
+
+    @property
     def batch_size(self) -> int:
         """Rows in a call of a batched simulator."""
         return self.facts.get("simulation_batch_size", 1000)
+
+
+def rounds_of(view: RunView) -> dict[int, Round]:
+    """The rounds of a run, without the simulations that it was checked with."""
+    return {number: known for number, known in view.rounds.items() if number > 0}
 
 
 def method_of(name: str) -> Any:

@@ -28,16 +28,16 @@ def run(
     rounds: o.Rounds = None,
     seed: o.Seed = None,
     workers: o.Workers = 1,
-    method: o.Method = "SNPE",
+    method: o.Method = None,
     proposal: o.Proposal = None,
-    density_estimator: o.Estimator = None,
+    estimator: o.Estimator = None,
     timeout: Timeout = None,
     batch_size: BatchSize = None,
     max_failures: MaxFailures = 100,
     quiet: o.Quiet = False,
     json: o.Json = False,
 ) -> None:
-    """Simulate and learn in rounds, and go on where it stopped.
+    """Simulate and learn, on from where it stopped.
 
     Each finished simulation is in the run file at once, and after each round the posterior's means and widths are
     shown. Ctrl-C ends it cleanly; the same command again goes on.
@@ -48,14 +48,14 @@ def run(
     path = store or loaded.store
     plan = plan_for(loaded, path, simulations, rounds, proposal)
     inference = loaded.inference(
+        path,
         method,
-        density_estimator=density_estimator,
+        estimator,
         num_workers=workers,
         seed=seed,
         timeout=timeout,
         simulation_batch_size=batch_size,
         max_failures=max_failures,
-        store=path,
     )
     shown = drive(inference, loaded, plan, path, quiet, context.obj)
     print(jsonlib.dumps(shown.result(path)) if json else shown.closing(path))

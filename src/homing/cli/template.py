@@ -57,7 +57,7 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Replace a file of that name.")] = False,
     json: o.Json = False,
 ) -> None:
-    """Write a small problem file that runs as it stands.
+    """Write a problem file that runs as it stands.
 
     Example: homing init problem.py
     """
