@@ -7,7 +7,7 @@ RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip --disable-pip-version-check install --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint format bench bench-store bench-accuracy clean
+.PHONY: help demo test test-slow test-oldest lint format docs wheel bench bench-store bench-accuracy clean
 
 help: ## list what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
@@ -30,6 +30,12 @@ format: $(VENV)/full ## format the sources
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
 
+docs: $(VENV)/full ## build the documentation into docs/_build/html, running its code
+	$(RUN) -m sphinx --fail-on-warning --keep-going -b html docs docs/_build/html
+
+wheel: $(VENV)/full ## build a wheel and a source archive into dist
+	$(RUN) -m build --outdir dist .
+
 bench: $(VENV)/full ## measure speed; PEER_PYTHON=... is a Python with sbi, to measure beside it
 	$(RUN) benchmarks/speed.py compare $(if $(PEER_PYTHON),--peer-python $(PEER_PYTHON))
 
@@ -41,7 +47,7 @@ bench-accuracy: $(VENV)/full ## score posteriors against references; DATA=... is
 	$(RUN) benchmarks/sbibm.py --data "$(DATA)"
 
 clean: ## remove what was installed and made
-	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .ruff_cache multiround.png
+	rm -rf $(VENV) $(OLDEST) build dist docs/_build src/*.egg-info .pytest_cache .ruff_cache multiround.png
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/light: pyproject.toml

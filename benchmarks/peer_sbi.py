@@ -148,6 +148,62 @@ def sample(model: str, n: int, batch: int) -> dict[str, Any]:
     }
 
 
+def sequential(
+    method: str, data: str, task: str, observation: int, rounds: int, budget: int, draws: int, out: str
+) -> dict[str, Any]:
+    """Rounds of equal size that simulate from the last posterior, then draws of the last, written to a file."""
+    import numpy as np
+    import torch
+    from sbi.inference import NLE, NRE
+
+    import tasks
+
+    known, (x_o, _, _) = tasks.make(task, data), tasks.load(data, task, observation)
+    prior = as_torch(known.prior)
+    rng, x = np.random.default_rng(1), torch.as_tensor(x_o, dtype=torch.float32)[None]
+    torch.manual_seed(1)
+
+    def simulator(theta: Any) -> Any:
+        return torch.as_tensor(known.simulator(theta.numpy().astype(np.float64), rng), dtype=torch.float32)
+
+    began = time.perf_counter()
+    inference = {"snle": NLE, "snre": NRE}[method](prior, show_progress_bars=False)
+    proposal, simulating = prior, 0.0
+    for size in np.diff(np.round(np.linspace(0, budget, rounds + 1)).astype(int)).tolist():
+        theta = proposal.sample((size,)) if proposal is prior else proposal.sample((size,), show_progress_bars=False)
+        tick = time.perf_counter()
+        simulated = simulator(theta)
+        simulating += time.perf_counter() - tick
+        inference.append_simulations(theta, simulated).train()
+        proposal = inference.build_posterior().set_default_x(x)
+    trained = time.perf_counter()
+    samples = proposal.sample((draws,), show_progress_bars=False)
+    ended = time.perf_counter()
+    np.save(out, samples.numpy())
+    return {"method": method, "task": task, "seconds": ended - began - simulating, "sample": ended - trained}
+
+
+def as_torch(prior: Any) -> Any:
+    """A task's prior: a box, independent log-normal or normal ones, or a multivariate normal."""
+    import numpy as np
+    import torch
+    from sbi.utils import BoxUniform, MultipleIndependent
+    from torch.distributions import LogNormal, MultivariateNormal, Normal
+
+    def tensor(value: Any) -> Any:
+        return torch.as_tensor(np.atleast_1d(value), dtype=torch.float32)
+
+    if isinstance(prior, tuple):
+        return BoxUniform(*map(tensor, prior))
+    if not isinstance(prior, list):
+        return MultivariateNormal(tensor(prior.mean), tensor(prior.cov))
+    if prior[0].dist.name == "lognorm":
+        parts = [LogNormal(tensor(np.log(p.kwds["scale"])), tensor(p.args[0])) for p in prior]
+    else:
+        parts = [Normal(tensor(p.mean()), tensor(p.std())) for p in prior]
+    return MultipleIndependent(parts)
+
+
 def memory() -> dict[str, Any]:
     tutorial()
     return {"peak_mib": peak_memory()}
@@ -167,6 +223,15 @@ def arguments() -> argparse.Namespace:
     trainer.add_argument("--loss", choices=["mle", "atomic"], default="mle")
     sampler.add_argument("--n", type=int, default=1_000_000)
     sampler.add_argument("--batch", type=int, default=10_000, help="Rows a call; 10,000 is sbi's own choice.")
+    runner = commands.add_parser("sequential", help=sequential.__doc__)
+    runner.add_argument("--method", choices=["snle", "snre"], required=True)
+    runner.add_argument("--data", required=True)
+    runner.add_argument("--task", default="slcp")
+    runner.add_argument("--observation", type=int, default=1)
+    runner.add_argument("--rounds", type=int, default=3)
+    runner.add_argument("--budget", type=int, default=1000)
+    runner.add_argument("--draws", type=int, default=10_000)
+    runner.add_argument("--out", required=True, help="file for the draws")
     return parser.parse_args()
 
 
@@ -176,7 +241,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, redirect_stdout(sys.stderr):
         os.chdir(folder)  # sbi writes its TensorBoard logs to where it is run
         warnings.simplefilter("ignore")
-        result = {"tutorial": tutorial, "train": train, "sample": sample, "memory": memory}[command](**options)
+        commands = (tutorial, train, sample, memory, sequential)
+        result = {function.__name__: function for function in commands}[command](**options)
         os.chdir("/")
     print(json.dumps({"command": command, "sbi": version("sbi"), **result}))
 

@@ -3,8 +3,8 @@
     python benchmarks/sbibm.py --data FOLDER --budgets 1000 10000
 
 FOLDER has the layout of sbibm's own task files. Nothing is set by task: every run is
-`SNPE(simulator, prior).run(x_o, budget)`. Each run appends one JSON line to --out as it ends, so an interrupted
-benchmark goes on where it stopped; the table is printed from that file.
+`SNPE(simulator, prior).run(x_o, budget)`, or that of the method named. Each run appends one JSON line to --out as it
+ends, so an interrupted benchmark goes on where it stopped; the table is printed from that file.
 """
 
 from __future__ import annotations
@@ -20,14 +20,16 @@ from typing import Any
 import numpy as np
 
 import tasks
-from homing.inference import SNPE
+from homing.inference.infer import METHODS
 from homing.utils import BoxUniform
 from metric import c2st, c2st_fast
 
 DRAWS = 10_000
 
 
-def one_run(data: str, name: str, observation: int, budget: int, seed: int, exact: bool) -> dict[str, Any]:
+def one_run(
+    data: str, method: str, proposal: str | None, name: str, observation: int, budget: int, seed: int, exact: bool
+) -> dict[str, Any]:
     """One run of the driver, and its score."""
     task = tasks.make(name, data)
     x_o, _, reference = tasks.load(data, name, observation)
@@ -39,15 +41,16 @@ def one_run(data: str, name: str, observation: int, budget: int, seed: int, exac
         calls += len(theta)
         return task.simulator(theta, rng)
 
-    inference = SNPE(simulator, prior, seed=seed, batched=True, show_progress_bars=False)
+    inference: Any = METHODS[method](simulator, prior, seed=seed, batched=True, show_progress_bars=False)  # type: ignore[call-arg]
     began = time.perf_counter()
-    posterior = inference.run(x_o, budget)
+    posterior = inference.run(x_o, budget, proposal=proposal)
     draws = posterior.sample((DRAWS,))
     seconds = time.perf_counter() - began
     simulating = sum(record.seconds.get("simulate", 0.0) for record in inference.rounds)
     outside = int((~inference.prior.is_inside(draws)).sum())
     last = inference.rounds[-1]
     return {
+        "method": method if proposal is None else f"{method} {proposal}",
         "task": name,
         "observation": observation,
         "budget": budget,
@@ -88,6 +91,8 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="folder with the tasks' files")
+    parser.add_argument("--method", default="SNPE", choices=METHODS)
+    parser.add_argument("--proposal", help="where later rounds simulate; the method's own by default")
     parser.add_argument("--budgets", type=int, nargs="+", default=[1000, 10_000])
     parser.add_argument("--tasks", nargs="+", default=list(tasks.NAMES), choices=tasks.NAMES)
     parser.add_argument("--observations", type=int, nargs="+", default=[1, 2, 3])
@@ -98,11 +103,14 @@ def main() -> None:
     given = parser.parse_args()
     rows = [json.loads(line) for line in given.out.read_text().splitlines()] if given.out.exists() else []
     metric = "fast" if given.fast else "exact"
+    method = given.method if given.proposal is None else f"{given.method} {given.proposal}"
+    rows = [row for row in rows if row.get("method", "SNPE") == method]
     done = {(r["task"], r["observation"], r["budget"], r["seed"], r["metric"]) for r in rows}
     wanted = [(t, o, b, s) for b in given.budgets for s in given.seeds for o in given.observations for t in given.tasks]
     wanted = [key for key in wanted if (*key, metric) not in done]
     with ProcessPoolExecutor(given.jobs, mp_context=get_context("spawn")) as pool:
-        futures = [pool.submit(one_run, given.data, *key, not given.fast) for key in wanted]
+        what = given.data, given.method, given.proposal
+        futures = [pool.submit(one_run, *what, *key, not given.fast) for key in wanted]
         for future in as_completed(futures):  # none waits in memory for a slower one
             row = future.result()
             rows.append(row)

@@ -314,10 +314,10 @@ class Exact(Posterior):
         self.scale = width * self.noise * np.sqrt(self.gain)
         self.shift = shift * self.scale
 
-    def _draw_z(self, num, x, seed, on_chunk=None):
+    def draw_normal(self, num, x, seed, on_chunk=None):
         return self.gain * x + self.shift + self.scale * np.random.default_rng(seed).normal(size=(num, 2))
 
-    def _log_prob_z(self, z, x):
+    def log_prob_normal(self, z, x):
         return scipy.stats.norm.logpdf(z, self.gain * x + self.shift, self.scale).sum(1)
 
     def at_each(self, x, num, seed):
@@ -332,9 +332,9 @@ class Exact(Posterior):
     def p_values(self, num, seed):
         """Of the verdicts within the region that holds most of it at x_o, and about x_o."""
         x_o, rng = self._x_o, np.random.default_rng(seed)
-        draws = self._draw_z(4000, x_o, seed)
+        draws = self.draw_normal(4000, x_o, seed)
         region = Region(lambda z: -((z - draws.mean(0)) ** 2).sum(1), -((4 * 0.45) ** 2), draws)
-        near, about = rng.normal(size=(40 * num, 2)), self._draw_z(num, x_o, seed + 1)
+        near, about = rng.normal(size=(40 * num, 2)), self.draw_normal(num, x_o, seed + 1)
         near = near[region.contains(near)][:num]
         data = (theta + self.noise * rng.normal(size=theta.shape) for theta in (near, about))
         verdicts = [

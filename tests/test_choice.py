@@ -8,10 +8,10 @@ import pytest
 from scipy.stats import genpareto, norm
 
 from homing import load
-from homing.inference import SNPE, SideOptions, Stop, driver
+from homing.inference import SNPE, SideOptions, Stop, sides
 from homing.inference.choice import Lead, likelihood_lead
 from homing.posteriors import Ensemble, HybridPosterior
-from homing.posteriors.tail import pareto_shape
+from homing.posteriors.sampling.tail import pareto_shape
 from homing.priors import BoxUniform, as_prior
 from homing.proposals import FromPrior, Region, TruncatedPrior
 from homing.training import FitOptions
@@ -49,7 +49,7 @@ def lead_of(direct_width, shift, num=4000):
     rng = np.random.default_rng(0)
     z = rng.normal(size=(num, 1))
     x = z + NOISE * rng.normal(size=z.shape)
-    likelihood = SimpleNamespace(log_likelihood=lambda m, z, x: norm.logpdf(x, z + shift, NOISE)[:, 0])
+    likelihood = SimpleNamespace(log_likelihood_pairs=lambda m, z, x: norm.logpdf(x, z + shift, NOISE)[:, 0])
     held_out = rng.random((2, num)) < 0.1
     prior = as_prior(norm(0, 1))
     weight = np.ones(num)
@@ -89,7 +89,7 @@ def test_rows_of_a_narrow_proposal_do_not_speak_for_a_side_that_leans_to_it():
     x = z + NOISE * rng.normal(size=z.shape)
     weight = np.exp(norm.logpdf(z[:, 0]) - norm.logpdf(z[:, 0], 0, 0.3))
     weight = np.minimum(weight, 20 * np.median(weight))
-    wrong = SimpleNamespace(log_likelihood=lambda m, z, x: norm.logpdf(0.4 * x, z, NOISE)[:, 0])
+    wrong = SimpleNamespace(log_likelihood_pairs=lambda m, z, x: norm.logpdf(0.4 * x, z, NOISE)[:, 0])
     rest = (rng.random((20, len(z))) < 0.1, np.zeros(1), 1)
     prior = as_prior(norm(0, 1))
     weighed = likelihood_lead(ExactDirect(), wrong, prior, z, x, weight, *rest)
@@ -187,7 +187,7 @@ def test_the_record_says_how_the_sides_and_members_compare(hybrid):
 
 
 def test_a_likelihood_that_leads_stands_alone_also_after_a_crash_and_in_a_file(tmp_path, monkeypatch):
-    monkeypatch.setattr(driver, "likelihood_lead", lambda *given: Lead(1.0, 0.1))
+    monkeypatch.setattr(sides, "likelihood_lead", lambda *given: Lead(1.0, 0.1))
 
     def lines(function):
         inference = SNPE(function, BOX, seed=1, batched=True, store=tmp_path / "run", show_progress_bars=False)

@@ -1,5 +1,7 @@
 """The driver and what it is made of: regressions, column maps, tempering, truncated priors, the loop."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import norm
@@ -7,10 +9,10 @@ from scipy.stats import norm
 from homing.errors import ArgumentError, ObservationError
 from homing.estimators.columns import ColumnMap, choose_columns
 from homing.estimators.ridge import Ridge, quadratic
-from homing.inference import SNPE, Stop, driver
+from homing.inference import SNPE, Stop, sides
 from homing.inference.driver import plan_rounds
 from homing.inference.sides import SideOptions
-from homing.posteriors.tempered import effective_share, temper
+from homing.posteriors.sampling.tempered import effective_share, temper
 from homing.priors import BoxUniform, as_prior
 from homing.proposals import Region, TruncatedPrior
 from homing.training import FitOptions
@@ -178,14 +180,14 @@ def test_iterate_gives_the_loop_and_stops_when_told():
 
 def test_a_round_that_made_things_worse_is_rolled_back(monkeypatch):
     """The second round learns from data that were mixed up."""
-    learn_sides, learned = driver.learn_sides, []
+    learn_sides, learned = sides.learn_sides, []
 
-    def muddled(prior, z, x, *rest):
-        x = x if not learned else np.random.default_rng(0).permutation(x)
-        learned.append(learn_sides(prior, z, x, *rest))
+    def muddled(material, options):
+        x = material.x if not learned else np.random.default_rng(0).permutation(material.x)
+        learned.append(learn_sides(replace(material, x=x), options))
         return learned[-1]
 
-    monkeypatch.setattr(driver, "learn_sides", muddled)
+    monkeypatch.setattr(sides, "learn_sides", muddled)
     inference = SNPE(
         lambda theta, rng: theta + 0.1 * rng.normal(size=theta.shape),
         BoxUniform([-1.0, -1.0], [1.0, 1.0]),

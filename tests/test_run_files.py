@@ -185,7 +185,7 @@ def test_a_finished_round_is_not_learned_again(tmp_path, expected, monkeypatch):
 
 def test_a_finished_round_of_a_run_is_not_learned_again(tmp_path, expected, monkeypatch):
     lines(snpe(tmp_path / "run"), "run")
-    monkeypatch.setattr("homing.inference.driver.learn_sides", never)
+    monkeypatch.setattr("homing.inference.sides.learn_sides", never)
     np.testing.assert_array_equal(draws(lines(snpe(tmp_path / "run", never), "run")), expected["run"])
 
 

@@ -26,7 +26,7 @@ import stat
 import tempfile
 import threading
 from collections.abc import Callable
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ from jax.experimental import serialize_executable
 
 _MAX_ENTRIES = 256
 _KNOWN = ("homing", "jax", "jaxlib", "equinox", "flowjax", "optax", "paramax", "numpy")
+_OPTIONAL = ("diffrax",)
 
 
 def _is_dynamic(leaf: Any) -> bool:
@@ -47,7 +48,7 @@ class Program:
     """A function of pytrees, compiled for the arrays' shapes; all that is not an array is static and must be hashable.
 
     Args:
-        function: Takes and returns pytrees; what it returns must consist of arrays.
+        function: Takes and returns pytrees; what it returns must consist of arrays in tuples and lists.
 
     Attributes:
         num_traces: How many programs there are, traced here or loaded.
@@ -162,8 +163,15 @@ def _sources() -> str:
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(path.read_bytes())
-    versions = [version(name) for name in _KNOWN if name != "homing"]
+    versions = [_version(name) for name in (*_KNOWN, *_OPTIONAL) if name != "homing"]
     return f"{versions} {platform.python_version()} {digest.hexdigest()}"
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
 
 
 def _load(path: Path, dynamic: list[Any]) -> Any | None:

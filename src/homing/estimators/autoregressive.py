@@ -53,18 +53,25 @@ class Layer(AbstractBijection):
     shape: tuple[int, ...] = eqx.field(static=True)
     cond_shape: tuple[int, ...] = eqx.field(static=True)
 
-    def _parameters(self, z: Array, condition: Array) -> Array:
-        """The transforms' parameters at z, shape (d, P)."""
-        width = self.enter.shape[0]
-        # A hidden unit of rank r sees the coordinates placed before r, and the context.
-        rank = jnp.arange(width) % self.shape[0]
+    def _hidden(self, z: Array, condition: Array) -> Array:
+        """The last hidden layer at z, shape (H,). A unit of rank r sees the coordinates placed before r, and c."""
+        rank = self._rank
         h = jnp.where(self.order[None, :] < rank[:, None], self.enter, 0.0) @ z + self.context @ condition
         h = jax.nn.silu(h + self.biases[0])
         same = rank[:, None] >= rank[None, :]
         for weight, bias in zip(self.hidden, self.biases[1:]):
             h = h + jax.nn.silu(jnp.where(same, weight, 0.0) @ h + bias)
-        outputs = self.leave.reshape(self.shape[0], -1, width)
-        visible = self.order[:, None, None] >= rank[None, None, :]
+        return h
+
+    @property
+    def _rank(self) -> Array:
+        return jnp.arange(self.enter.shape[0]) % self.shape[0]
+
+    def _parameters(self, z: Array, condition: Array) -> Array:
+        """The transforms' parameters at z, shape (d, P)."""
+        outputs = self.leave.reshape(self.shape[0], -1, self.enter.shape[0])
+        visible = self.order[:, None, None] >= self._rank[None, None, :]
+        h = self._hidden(z, condition)
         return jnp.where(visible, outputs, 0.0) @ h + self.leave_bias.reshape(self.shape[0], -1)
 
     def _forward(self, parameters: Array, z: Array) -> tuple[Array, Array]:
@@ -93,9 +100,14 @@ class Layer(AbstractBijection):
         return noise, log_det.sum()
 
     def inverse_and_log_det(self, y: Array, condition: Array) -> tuple[Array, Array]:
+        outputs = self.leave.reshape(self.shape[0], -1, self.enter.shape[0])
+        biases = self.leave_bias.reshape(self.shape[0], -1)
+
         def place(k: Array, z: Array) -> Array:
-            solved = jax.vmap(self._backward)(self._parameters(z, condition), y)
-            return jnp.where(self.order == k, solved, z)
+            """z with the k-th coordinate of this layer's order solved for: only its own parameters are computed."""
+            i = jnp.argmax(self.order == k)
+            parameters = jnp.where(k >= self._rank, outputs[i], 0.0) @ self._hidden(z, condition) + biases[i]
+            return z.at[i].set(self._backward(parameters, y[i]))
 
         z = jax.lax.fori_loop(0, self.shape[0], place, jnp.zeros_like(y))
         return z, -self.transform_and_log_det(z, condition)[1]

@@ -23,6 +23,7 @@ from flowjax.distributions import AbstractDistribution
 from jax import Array
 from paramax import NonTrainable
 
+from homing.estimators.embedding import simple_features
 from homing.estimators.mixture import Gaussians, MixtureNetwork
 from homing.estimators.ridge import Ridge, quadratic
 
@@ -39,6 +40,19 @@ class Context(NamedTuple):
     mean: Array
 
 
+def basis_of(x: Any, embedding: Any, size: int) -> Any:
+    """What the linear base is a regression on, from data (n, *x_shape) to (n, size), NumPy or JAX: simple features of
+    them and, where the size is that large, their products."""
+    simple = simple_features(embedding, x)
+    return quadratic(simple) if size > simple.shape[1] else simple[:, :size]
+
+
+def context_of(x: Array, embedding: Callable[[Array], Array], slope: Array, offset: Array) -> Context:
+    """The embedding of one x, and the base's prediction from it."""
+    basis = basis_of(x[None], embedding, slope.shape[1])[0]
+    return Context(jnp.ravel(embedding(x)), slope @ basis + offset)
+
+
 class ConditionalDensity(eqx.Module):
     """q(z | x) for one z of shape (d,) and one standardised x of shape x_shape.
 
@@ -53,13 +67,15 @@ class ConditionalDensity(eqx.Module):
     core: AbstractDistribution
 
     def context(self, x: Array) -> Context:
-        flat = jnp.ravel(x)
-        basis = quadratic(flat) if self.slope.shape[1] > flat.size else flat[: self.slope.shape[1]]
-        return Context(jnp.ravel(self.embedding(x)), self.slope @ basis + self.offset)
+        return context_of(x, self.embedding, self.slope, self.offset)
+
+    def residual(self, z: Array, context: Context) -> Array:
+        """What the base leaves of z, in units of its deviation: what the core is a density of."""
+        return self.whiten @ (z - context.mean)
 
     def log_prob(self, z: Array, context: Context) -> Array:
-        residual = self.whiten @ (z - context.mean)
-        return self.core._log_prob(residual, context.features) + jnp.log(jnp.diagonal(self.whiten)).sum()
+        log_det = jnp.log(jnp.diagonal(self.whiten)).sum()
+        return self.core._log_prob(self.residual(z, context), context.features) + log_det
 
     def sample(self, key: Array, context: Context) -> Array:
         return context.mean + self.scale @ self.core._sample(key, context.features)
@@ -103,10 +119,19 @@ def conditional_density(
     core: AbstractDistribution, base: Base, embedding: Callable[[Array], Array] | None = None
 ) -> ConditionalDensity:
     """Put a density together from its parts, on the device as float32."""
+    constants = fixed(**base._asdict(), whiten=np.linalg.inv(base.scale))
+    return ConditionalDensity(embedding=single(embedding or jnp.ravel), core=core, **constants)
 
-    def single(leaf: Any) -> Any:
+
+def fixed(**arrays: np.ndarray) -> dict[str, Any]:
+    """Arrays that are not trained, on the device as float32."""
+    return {name: NonTrainable(jax.device_put(a.astype(np.float32))) for name, a in arrays.items()}
+
+
+def single(embedding: Any) -> Any:
+    """A module with its weights as float32."""
+
+    def cast(leaf: Any) -> Any:
         return leaf.astype(np.float32) if eqx.is_array(leaf) and leaf.dtype == np.float64 else leaf
 
-    arrays = {**base._asdict(), "whiten": np.linalg.inv(base.scale)}
-    fixed: dict[str, Any] = {name: NonTrainable(jax.device_put(a.astype(np.float32))) for name, a in arrays.items()}
-    return ConditionalDensity(embedding=jax.tree.map(single, embedding or jnp.ravel), core=core, **fixed)
+    return jax.tree.map(cast, embedding)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 import warnings
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -23,19 +23,21 @@ import numpy as np
 from homing import random
 from homing.arrays import to_numpy
 from homing.diagnostics import Predictive, fit_predictive
-from homing.errors import ArgumentError, NotTrainedError, SimulationError
+from homing.errors import ArgumentError, NotTrainedError, SimulationError, WaitingError
 from homing.inference.failing import where_failing
 from homing.inference.learn import Dataset
-from homing.inference.rounds import RoundRecord
-from homing.inference.simulating import finished, told_outcomes
+from homing.inference.roles import Roles
+from homing.inference.simulating import finished
 from homing.posteriors import Posterior, restore
 from homing.posteriors.serialize import NotStorable, Packed, pack, unpack
 from homing.priors import Prior
 from homing.priors.fingerprint import prior_fact
 from homing.proposals import FromPrior, Proposal, TruncatedPrior
 from homing.proposals.stored import pack_proposal, proposal_differences, unpack_proposal
+from homing.runs import OpenedRun, Part, Progress, RoundRecord
 from homing.simulation import Outcomes, Round, Simulator, Status, StoreError, open_store, simulate
-from homing.simulation.facts import differences, to_json
+from homing.simulation.facts import differences, to_json, versions
+from homing.simulation.told import tell
 
 LEAST_ROWS = 10  # valid simulations without which nothing is learned
 _SAME_LINES = "To go on with this run, run the same lines as before; for another run, choose a new file."
@@ -60,6 +62,7 @@ class Campaign:
         records: Each round's record, by number.
         adopted: The newest round that was taken over from the run file; 0 if none was.
         store: Where all is kept.
+        on_progress: Told where the run is, or None.
 
     Raises:
         StoreError: If the file cannot be used, or holds a run with another seed, prior or settings.
@@ -83,12 +86,12 @@ class Campaign:
         self._bars = show_progress_bars
         self._simulating = simulating
         self._embedding_net = embedding_net
-        self._roles: dict[int, np.ndarray] = {}
         self._predicted: tuple[list[int], Predictive | None] = [], None
         self.adopted = 0
         self._told = 0  # the newest round that is taken over because its simulations were told of
         self._warned = False
-        self.store = open_store(store)
+        self.on_progress: Callable[[Progress], None] | None = None
+        self.store, self._in_file = open_store(store), store is not None
         try:
             if seed is None:
                 seed = self.store.recall("seed")
@@ -97,17 +100,20 @@ class Campaign:
             if simulator is not None:
                 self.store.require(simulation_batch_size=simulating["batch_size"])
                 self.store.remember("simulator", simulator.name)
+            self.store.collect("versions", versions())
+            self._roles = Roles(self.store, self.seed)
         except BaseException:
             self.store.close()
             raise
 
-    def close(self) -> None:
-        """Let go of the run file."""
-        self.store.close()
+    def remember(self, **facts: Any) -> None:
+        """Write down facts; see `homing.simulation.Store.remember`."""
+        for name, value in facts.items():
+            self.store.remember(name, value)
 
-    def require(self, **facts: Any) -> None:
-        """Settle facts of the run, or compare them with what was settled; see `homing.simulation.Store.require`."""
-        self.store.require(**facts)
+    def view(self) -> OpenedRun:
+        """The run as `homing.open` shows it."""
+        return OpenedRun(self.store.source, self.prior, self._embedding_net)
 
     @property
     def newest(self) -> int:
@@ -119,18 +125,23 @@ class Campaign:
         """Whether some simulations did not come from the prior."""
         return not all(isinstance(proposal, FromPrior) for proposal in self.proposals.values())
 
-    # ------------------------------------------------------------------------------------------------- simulations
-
     def simulate(self, num_simulations: int, proposal: Proposal) -> RoundRecord:
         """Plan a round, simulate it, and keep what comes as it comes."""
-        if self.simulator is None:
+        if self.simulator is None and not self._in_file:
             raise ArgumentError(
                 "There is no simulator to call: give one, SNPE(simulator, prior), or append simulations and train."
             )
         began = time.perf_counter()
         known = self._propose(num_simulations, proposal)
         sampled = time.perf_counter()
+        if self.simulator is None and len(known.pending):
+            raise WaitingError(
+                f"Round {known.number} is planned and waits for {len(known.pending)} simulations, and there is no "
+                "simulator to call. The run file has their ids and theta; tell(ids, x) what became of them, and "
+                "run the same lines again."
+            )
         self.run_pending(known)
+        self._report("learn", known.number, len(known.ids), len(known.ids))
         seconds = {"sample": sampled - began, "simulate": time.perf_counter() - sampled}
         return self._enter(known.number, proposal, seconds)
 
@@ -140,17 +151,10 @@ class Campaign:
         self._enter(known.number, proposal, {})
         return known.ids, known.theta
 
-    def tell(self, ids: np.ndarray, x: np.ndarray | None, errors: Mapping[int, str]) -> int:
-        """Keep what became of planned simulations, x of shape (n, *x_shape); how many were not known before."""
-        rounds = self.store.rounds
-        theta = np.concatenate([np.zeros((0, self.prior.dim)), *(known.theta for known in rounds.values())])
-        wrong = ids[(ids < 0) | (ids >= len(theta))]
-        if len(wrong):
-            raise ArgumentError(
-                f"ids must be some that ask gave; {wrong[0]} was never given, the run has {len(theta)} simulations."
-            )
-        outcomes = told_outcomes(ids, theta[ids], x, errors)
-        count = self.store.record(ids, outcomes)
+    def tell(self, ids: Any, x: Any, errors: Mapping[int, str] | None) -> int:
+        """Keep what became of planned simulations; see `homing.simulation.told.tell`."""
+        ids = np.atleast_1d(to_numpy(ids, "ids"))
+        count, rounds = tell(self.store, ids, x, errors), self.store.rounds
         told = [number for number, known in rounds.items() if np.isin(known.ids, ids).any()]
         self._told = max([self._told, *told]) if self.newest else max(rounds, default=0)
         for number in self.records:
@@ -191,6 +195,7 @@ class Campaign:
         if known is not None:
             self._check_planned(known, num_simulations, proposal)
             return known
+        self._report("propose", number, 0, num_simulations)
         theta, how = self.drawn(num_simulations, proposal, random.word(self.seed, "propose", number))
         return self._plan(number, theta, proposal, how)
 
@@ -228,12 +233,21 @@ class Campaign:
         run = simulate(
             simulator, known.theta, known.seeds, rows=known.pending, x_shape=self.store.x_shape, **self._simulating
         )
+        planned = len(known.ids)
+        done = planned - len(known.pending)
+        self._report("simulate", known.number, done, planned)
         with closing(finished(run, len(known.pending), self._bars)) as pairs:
             for rows, outcomes in pairs:
                 self.simulator = run.simulator
                 if self.store.recall("batched") != self.simulator.batched:
                     self.store.remember("batched", self.simulator.batched)
                 self.store.record(known.ids[rows], outcomes)
+                done += len(rows)
+                self._report("simulate", known.number, done, planned)
+
+    def _report(self, part: Part, number: int, done: int, planned: int) -> None:
+        if self.on_progress is not None:
+            self.on_progress(Progress(number, part, done, planned))
 
     def _enter(self, number: int, proposal: Proposal, seconds: dict[str, float]) -> RoundRecord:
         self.proposals[number] = proposal
@@ -262,8 +276,6 @@ class Campaign:
                 stacklevel=5,
             )
         return record
-
-    # --------------------------------------------------------------------------------------------------- learning
 
     def learned(self, number: int, key: Mapping[str, Any], embedding_net: Any = None) -> Posterior | None:
         """What the store has of a round that was learned in just this way; None if it has to be learned.
@@ -366,7 +378,7 @@ class Campaign:
             if not isinstance(proposal, FromPrior):
                 proposals.append(proposal)
             source = np.full(len(ok), 0 if isinstance(proposal, FromPrior) else len(proposals) - 1)
-            roles = self._roles_of(number, ok, validation_fraction)
+            roles = self._roles.of(number, ok, validation_fraction)
             rows = slice(None) if ok.all() else ok  # a slice copies nothing
             parts.append([column[rows] for column in (outcomes.theta, outcomes.x, source, roles)])
         theta, x, source, is_validation = (np.concatenate(column) for column in zip(*parts))
@@ -381,17 +393,3 @@ class Campaign:
                 f"{newest.round}, {valid} in all; at least {LEAST_ROWS} in all are needed, and one in the newest "
                 "round. They are kept: run more, or see why they fail."
             )
-
-    def _roles_of(self, number: int, ok: np.ndarray, fraction: float) -> np.ndarray:
-        """Which rows of a round are for validation: drawn when it is first learned from, and kept."""
-        name = f"validation rows of round {number}"
-        if number not in self._roles and self.store.recall(name) is not None:
-            self._roles[number] = np.isin(np.arange(len(ok)), self.store.recall(name))
-        if number not in self._roles:
-            draws = np.where(ok, random.generator(self.seed, "validation", number).random(len(ok)), np.inf)
-            count = int(np.clip(round(fraction * ok.sum()), 1, max(ok.sum() - 1, 0)))
-            roles = np.zeros(len(ok), bool)
-            roles[np.argsort(draws)[:count]] = True
-            self._roles[number] = roles
-            self.store.remember(name, np.flatnonzero(roles))
-        return self._roles[number]

@@ -77,6 +77,8 @@ def check_run(
         num_simulations: How many simulations to spend, failed ones included; none if 0.
     """
     x_o = None if posterior.default_x is None else posterior.condition_of()
+    if x_o is not None and x_o.shape != posterior.x_shape:
+        return posterior.check()  # of several trials: what else there is compares single ones
     seed = random.word(campaign.seed, "check", campaign.newest, apart.count)
     proposal = _where(campaign, posterior, x_o, seed)
     region = proposal.region if isinstance(proposal, TruncatedPrior) else None
@@ -103,10 +105,10 @@ def direct_side(posterior: Posterior) -> DirectPosterior | None:
 
 def _where(campaign: Campaign, posterior: Posterior, x_o: np.ndarray | None, seed: int) -> Proposal:
     """The prior, cut to where most of the posterior is, within what it was learned from."""
-    direct, last = direct_side(posterior), _last_region(campaign)
-    if x_o is None or direct is None:
+    last = _last_region(campaign)
+    if x_o is None or direct_side(posterior) is None:
         return FromPrior(posterior.prior)
-    region = posterior_region(direct.ensemble, posterior.prior, x_o, _EPSILON, seed)
+    region = posterior_region(posterior, _EPSILON, seed)
     if last is not None and last.contains(region.draws).mean() > 0.5:  # or it is not of this run
         whole = region.log_ratio
         region = replace(region, log_ratio=lambda z: np.where(last.contains(z), whole(z), -np.inf))

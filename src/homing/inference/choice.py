@@ -85,7 +85,7 @@ def _leads(
     """Each pair's lead, shape (n,). The pair itself is among the candidates, so that no density can be unbounded."""
 
     def log_ratio(rows: np.ndarray, data: np.ndarray) -> np.ndarray:
-        joint = likelihood.log_likelihood(m, rows, data) + prior.log_prob_normal(rows)
+        joint = likelihood.log_likelihood_pairs(m, rows, data) + prior.log_prob_normal(rows)
         return joint - direct.log_prob_pairs(rows, data)
 
     repeated = np.repeat(x, _CANDIDATES, axis=0)

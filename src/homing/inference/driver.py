@@ -15,24 +15,23 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from homing import random
-from homing.diagnostics import warn_if_unlike
 from homing.errors import ArgumentError, SimulationError
-from homing.estimators.validity import Validity, fit_validity
+from homing.estimators.validity import Validity
 from homing.inference.campaign import LEAST_ROWS, Campaign
-from homing.inference.choice import likelihood_lead
+from homing.inference.failing import valid_where
+from homing.inference.learner import Learned, Learner, Material
 from homing.inference.methods import Method
 from homing.inference.options import as_settings
-from homing.inference.rounds import RoundRecord
-from homing.inference.sides import SideOptions, Sides, learn_sides, sides_of
-from homing.posteriors import DirectPosterior, HybridPosterior, Posterior, check_observation
+from homing.posteriors import HybridPosterior, Posterior, SampledPosterior, check_observation
 from homing.priors import Prior
 from homing.proposals import FromPrior, Proposal, TruncatedPrior
+from homing.runs import RoundRecord
 from homing.training import MaximumLikelihood
 
 _WORSE = 0.1  # nats by which a round must fall behind its predecessor, beyond two standard errors, to be rolled back
@@ -105,7 +104,7 @@ class Drive:
         sizes: Simulations in each round.
         stop: When to stop early.
         method: How to propose and correct.
-        options: What to learn.
+        learner: What to learn.
         show_progress_bars: For the posterior.
 
     Attributes:
@@ -120,17 +119,17 @@ class Drive:
         sizes: list[int],
         stop: Stop,
         method: Method,
-        options: SideOptions,
+        learner: Learner,
         show_progress_bars: bool,
     ):
         self._campaign, self._prior, self._x_o = campaign, prior, check_observation(x_o, None)
-        self._sizes, self._stop, self.method, self._options = sizes, stop, method, options
+        self._sizes, self._stop, self.method, self._learner = sizes, stop, method, learner
         self._bars = show_progress_bars
         self._posterior: Posterior | None = None
         self._name = f"run from round {campaign.newest + 1}"
         self._key = {"learned by": self._name}
-        settings = {"proposal": method.name, "method": as_settings(method), "options": as_settings(options)}
-        campaign.require(**{self._name: {"x_o": self._x_o.ravel(), "sizes": sizes, **settings}})
+        settings = {"proposal": method.name, "method": as_settings(method), "options": as_settings(learner)}
+        campaign.store.require(**{self._name: {"x_o": self._x_o.ravel(), "sizes": sizes, **settings}})
 
     @property
     def posterior(self) -> Posterior:
@@ -141,12 +140,12 @@ class Drive:
 
     def __iter__(self) -> Iterator[RoundRecord]:
         proposal: Proposal = FromPrior(self._prior)
-        kept: Sides | None = None
+        kept: Learned | None = None
         spent = 0.0
         for place, size in enumerate(self._sizes):
             record = self._campaign.simulate(size, proposal)
             stored = self._stored(record)
-            sides, notes = stored or self._learn(record.round, kept)
+            learned, notes = stored or self._learn(record.round, kept)
             tick = time.perf_counter()
             rolled_back = (
                 stored is None
@@ -155,14 +154,14 @@ class Drive:
                 and notes["gain"] < -_WORSE - 2 * notes["gain_error"]
             )
             if not rolled_back:
-                kept = sides
+                kept = learned
             assert kept is not None
             self._posterior = self._make_posterior(kept, record.round)
             if place == 0:
-                warn_if_unlike(self._posterior.predicted, self._x_o, stacklevel=3)
+                self._posterior.warn_if_unlike(self._x_o, stacklevel=4)
             parts = record.seconds if stored else {**record.seconds, "train": notes["train"]}
             spent += sum(parts.get(part, 0.0) for part in ("sample", "simulate", "train"))
-            differ = None if rolled_back else notes["disagreement"]
+            differ = None if rolled_back else self._disagreement(notes, record.round)
             done = place == len(self._sizes) - 1 or self._stop.after(notes["gain"], differ, spent)
             if not done:
                 validity, last = self._validity(record.round), proposal
@@ -177,69 +176,73 @@ class Drive:
     def _seed(self, purpose: str, number: int) -> int:
         return random.word(self._campaign.seed, purpose, number)
 
-    def _stored(self, record: RoundRecord) -> tuple[Sides, dict[str, Any]] | None:
+    def _stored(self, record: RoundRecord) -> tuple[Learned, dict[str, Any]] | None:
         """What a round is known to have learned, where a run goes on from its file."""
-        embedding_net = self._options.builder.embedding_net
-        posterior = self._campaign.learned(record.round, self._key, embedding_net)
+        posterior = self._campaign.learned(record.round, self._key, self._learner.embedding_net)
         if posterior is None:
             return None
-        self._x_o = check_observation(self._x_o, posterior.x_shape)
-        return sides_of(posterior, record.epochs, record.converged, record.validation_loss), {
-            "gain": record.gain,
-            "disagreement": record.disagreement,
-        }
+        self._x_o = check_observation(self._x_o, posterior.x_shape, self._learner.takes_trials)
+        notes = {"gain": record.gain, "disagreement": record.disagreement}
+        return self._learner.recall(posterior, record), notes
 
-    def _learn(self, number: int, before: Sides | None) -> tuple[Sides, dict[str, Any]]:
+    def _learn(self, number: int, before: Learned | None) -> tuple[Learned, dict[str, Any]]:
         """Learn from all rows that the method uses, and score the predecessor on the rows it has not seen."""
         began = time.perf_counter()
         data = self._campaign.dataset(0.1)
-        self._x_o = check_observation(self._x_o, data.x.shape[1:])
+        self._x_o = check_observation(self._x_o, data.x.shape[1:], self._learner.takes_trials)
         weights = self.method.weigh(data)
         if (weights > 0).sum() < LEAST_ROWS:
             weights = np.ones(len(weights))
         used = weights > 0
-        order = random.generator(self._campaign.seed, "order").random(len(used))
-        prior = self._prior
-        z, x = prior.to_normal(data.theta[used]), data.x[used]
         loss = self.method.loss if len(data.proposals) > 1 else MaximumLikelihood()
-        seed = self._seed("learn", number)
-        validity = self._validity(number)
-        sides = learn_sides(prior, z, x, weights[used], order[used], loss, seed, self._options, validity)
-        as_if_from_prior = isinstance(loss, MaximumLikelihood)  # by their weights
-        if sides.likelihood is not None and as_if_from_prior:
-            shown = (prior, z, x, weights[used], sides.held_out, self._x_o, self._seed("choose", number))
-            lead = likelihood_lead(sides.direct, sides.likelihood, *shown)
-            sides = replace(sides, share=0.0 if lead.is_clear else 0.5)
-        self._check_tripwire(sides, number, used, data.x)
-        differ = sides.direct.disagreement(self._x_o, self._seed("differ", number))
-        notes = {"used": int(used.sum()), "gain": None, "gain_error": 0.0, "disagreement": differ, "loss": loss.name}
+        z, x = self._prior.to_normal(data.theta[used]), data.x[used]
+        material = Material(
+            prior=self._prior,
+            z=z,
+            x=x,
+            weight=weights[used],
+            order=random.generator(self._campaign.seed, "order").random(len(used))[used],
+            loss=loss,
+            proposal=data.proposals[-1],
+            as_if_from_prior=isinstance(loss, MaximumLikelihood),
+            x_o=self._x_o,
+            validity=self._validity(number),
+            seed=self._seed("learn", number),
+        )
+        learned = self._learner.learn(material)
+        self._check_tripwire(learned, number, used, data.x)
+        notes = {"used": int(used.sum()), "gain": None, "gain_error": 0.0, "loss": learned.loss}
         new = np.flatnonzero(used) >= len(used) - self._campaign.records[number].valid
-        held = sides.held_out[0] & new
+        held = learned.held_out[0] & new
         if before is not None and held.any():
-            gains = sides.direct.member(0).log_prob_pairs(z[held], x[held])
-            members = range(len(before.direct.members))  # a mixture of them would be ahead of any one
-            gains -= np.mean([before.direct.member(m).log_prob_pairs(z[held], x[held]) for m in members], axis=0)
-            notes["gain"], notes["gain_error"] = float(gains.mean()), float(gains.std() / np.sqrt(len(gains)))
-        return sides, {**notes, "train": time.perf_counter() - began}
+            gains = learned.score(0, z[held], x[held])
+            members = range(before.num_members)  # a mixture of them would be ahead of any one
+            gains = gains - np.mean([before.score(m, z[held], x[held]) for m in members], axis=0)
+            if np.isfinite(gains).all():
+                notes["gain"], notes["gain_error"] = float(gains.mean()), float(gains.std() / np.sqrt(len(gains)))
+        return learned, {**notes, "train": time.perf_counter() - began}
+
+    def _disagreement(self, notes: dict[str, Any], number: int) -> float | None:
+        """The members', by the record if there is one."""
+        if "disagreement" not in notes:
+            notes["disagreement"] = self.posterior.disagreement(self._x_o, self._seed("differ", number))
+        return notes["disagreement"]
 
     def _validity(self, number: int) -> Validity | None:
-        """p(valid | z) by all simulations so far."""
-        theta, valid = self._campaign.tried()
-        rng = random.generator(self._campaign.seed, "validity", number)
-        return None if valid.all() else fit_validity(self._prior.to_normal(theta), valid, rng)
+        return valid_where(self._prior, *self._campaign.tried(), self._campaign.seed, number)
 
-    def _check_tripwire(self, sides: Sides, number: int, inside: np.ndarray, x: np.ndarray) -> None:
+    def _check_tripwire(self, learned: Learned, number: int, inside: np.ndarray, x: np.ndarray) -> None:
         """Warn if a draw from the whole prior landed outside the region, and its data are like x_o.
 
-        Like x_o is what is nearer to it than all but a few of the region's rows, as numbers and in what they predict.
+        Like x_o is what is nearer to it than all but a few of the region's rows, in every way that data can be alike.
         """
         free = np.flatnonzero(~inside)
         free = free[free >= len(inside) - self._campaign.records[number].valid]
-        if not len(free):
+        if not len(free) or self._x_o.shape != x.shape[1:]:
             return
         rows = np.concatenate([self._x_o[None], x])
         near = np.ones(len(free), bool)
-        for seen in (sides.direct.predict(rows), sides.direct.standardize(rows).reshape(len(rows), -1)):
+        for seen in learned.tells(rows):
             distance = np.sqrt(((seen[1:] - seen[0]) ** 2).mean(1))
             near &= distance[free] < np.quantile(distance[inside], _LIKE_X_O)
         if near.any():
@@ -250,48 +253,41 @@ class Drive:
                 stacklevel=5,
             )
 
-    def _make_posterior(self, sides: Sides, number: int) -> Posterior:
-        options = {
-            "multi_round": number > 1,
-            "seed": self._seed("posterior", number),
-            "x_o": self._x_o,
-            "predicted": self._campaign.predicted(),
-            "show_progress_bars": self._bars,
-        }
-        direct = DirectPosterior(sides.direct, self._prior, **options)
-        if sides.likelihood is None:
-            return direct
-        return HybridPosterior(direct, sides.likelihood, sides.share, **options)
+    def _make_posterior(self, learned: Learned, number: int) -> Posterior:
+        return learned.posterior(
+            self._prior,
+            multi_round=number > 1,
+            seed=self._seed("posterior", number),
+            x_o=self._x_o,
+            predicted=self._campaign.predicted(),
+            show_progress_bars=self._bars,
+        )
 
     def _note(
-        self,
-        number: int,
-        sides: Sides,
-        notes: dict[str, Any],
-        rolled_back: bool,
-        seconds: float,
-        done: bool,
+        self, number: int, learned: Learned, notes: dict[str, Any], rolled_back: bool, seconds: float, done: bool
     ) -> None:
         posterior = self.posterior
         hybrid = posterior if isinstance(posterior, HybridPosterior) else None
+        sampled = posterior if isinstance(posterior, SampledPosterior) else None
         other = hybrid.side(self._x_o) if hybrid and done else None
-        boundary = posterior.boundary() if done else None
         self._campaign.complete(
             number,
             {"train": notes["train"], "audit": seconds},
             posterior,
             self._key,
             loss=notes["loss"],
-            epochs=int(sides.info.epochs.max()),
-            converged=bool(sides.info.converged.all()),
-            validation_loss=float(sides.info.validation_loss.mean()),
-            boundary_mass=None if boundary is None else boundary.mass,
+            epochs=int(learned.info.epochs.max()),
+            converged=bool(learned.info.converged.all()),
+            validation_loss=float(learned.info.validation_loss.mean()),
+            losses=learned.info.losses,
+            boundary_mass=posterior.boundary().mass if done else None,
             gain=notes["gain"],
             used=notes["used"],
             agreement=other and other.effective,
             khat=other and other.khat,
-            disagreement=notes["disagreement"],
+            disagreement=notes.get("disagreement"),
             share=hybrid and hybrid.share,
+            sampling=sampled.sampling_info() if sampled else {},
             rolled_back=rolled_back,
         )
 

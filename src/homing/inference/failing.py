@@ -1,8 +1,12 @@
-"""Where simulations fail, in words: the one bound on one parameter that tells failures apart best."""
+"""Where simulations fail: in words, the one bound on one parameter that tells best; and as a probability."""
 
 from __future__ import annotations
 
 import numpy as np
+
+from homing import random
+from homing.estimators.validity import Validity, fit_validity
+from homing.priors import Prior
 
 _EVIDENCE = 6.0  # nats by which the bound must beat failures that come anywhere alike, and the search among bounds
 _LEAST = 5  # failures below which nothing is said
@@ -37,6 +41,12 @@ def where_failing(theta: np.ndarray, failed: np.ndarray) -> str:
             bound = (column[order][k] + column[order][k + 1]) / 2
             found = f"{inside:.0%} fail where theta[{j}] {sign} {bound:.3g}, {outside:.0%} elsewhere"
     return found
+
+
+def valid_where(prior: Prior, theta: np.ndarray, valid: np.ndarray, seed: int, number: int) -> Validity | None:
+    """p(valid | z) by all simulations up to a round, theta of shape (n, d); None if failures do not depend on theta."""
+    rng = random.generator(seed, "validity", number)
+    return None if valid.all() else fit_validity(prior.to_normal(theta), valid, rng)
 
 
 def _log_likelihood(failures: np.ndarray | int, count: np.ndarray | int) -> np.ndarray:

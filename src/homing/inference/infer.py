@@ -6,10 +6,39 @@ from collections.abc import Callable
 from typing import Any
 
 from homing.errors import ArgumentError
+from homing.inference.direct import FMPE, NPSE, SNPE_B, TSNPE
+from homing.inference.sequential import Sequential
+from homing.inference.snle import SNLE
 from homing.inference.snpe import SNPE
-from homing.posteriors import DirectPosterior
+from homing.inference.snpe_a import SNPE_A
+from homing.inference.snre import BNRE, SNRE_A, SNRE_B, SNRE_C
+from homing.posteriors import Posterior
 
-_METHODS = {"SNPE": SNPE, "SNPE_C": SNPE, "APT": SNPE, "NPE": SNPE}
+_ALSO = {  # other published names
+    "SNPE": ("SNPE_C", "APT", "NPE", "NPE_C"),
+    "SNPE_A": ("NPE_A",),
+    "SNPE_B": ("NPE_B",),
+    "SNLE": ("SNLE_A", "NLE", "NLE_A"),
+    "SNRE_A": ("AALR", "NRE_A"),
+    "SNRE_B": ("SNRE", "SRE", "NRE", "NRE_B"),
+    "SNRE_C": ("CNRE", "NRE_C"),
+}
+METHODS: dict[str, type[Sequential]] = {
+    name: method
+    for method in (SNPE, SNPE_A, SNPE_B, TSNPE, FMPE, NPSE, SNLE, SNRE_A, SNRE_B, SNRE_C, BNRE)
+    for name in (method.name, *_ALSO.get(method.name, ()))
+}
+
+
+def as_method_class(method: str) -> type[Sequential]:
+    """The method of that name.
+
+    Raises:
+        ArgumentError: If there is none.
+    """
+    if method not in METHODS:
+        raise ArgumentError(f"method must be one of {', '.join(METHODS)}, found {method!r}.")
+    return METHODS[method]
 
 
 def infer(
@@ -19,13 +48,14 @@ def infer(
     num_simulations: int = 1000,
     num_workers: int = 1,
     **options: Any,
-) -> DirectPosterior:
+) -> Posterior:
     """Simulate from the prior, learn, and return the posterior, good for any x.
 
     Args:
         simulator: A function from theta to data.
         prior: Anything that `SNPE` takes.
-        method: `"SNPE"` (also `"SNPE_C"`, `"APT"`, `"NPE"`).
+        method: `"SNPE"`, `"SNPE_A"`, `"SNPE_B"`, `"TSNPE"`, `"FMPE"`, `"NPSE"`, `"SNLE"`, `"SNRE_A"`, `"SNRE_B"`,
+            `"SNRE_C"`, `"BNRE"`, or another published name of one of them.
         num_simulations: How many.
         num_workers: Processes that simulate.
         **options: Further arguments of the method, for example `seed=1`.
@@ -40,6 +70,5 @@ def infer(
         >>> posterior.sample((5,), x=[0.5]).shape
         (5, 1)
     """
-    if method not in _METHODS:
-        raise ArgumentError(f"method must be one of {', '.join(_METHODS)}, found {method!r}.")
-    return _METHODS[method](simulator, prior, num_workers=num_workers, **options)(num_simulations=num_simulations)
+    inference: Any = as_method_class(method)(simulator, prior, num_workers=num_workers, **options)  # type: ignore[call-arg]
+    return inference(num_simulations=num_simulations)

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
-from homing.arrays import to_numpy
 from homing.diagnostics import Check
-from homing.errors import ArgumentError, NotTrainedError, ShapeError
+from homing.errors import ArgumentError, NotTrainedError
 from homing.inference.apart import Apart
 from homing.inference.campaign import Campaign
 from homing.inference.check import check_run
 from homing.inference.methods import Method
-from homing.inference.rounds import Rounds
 from homing.inference.simulating import check_count, check_rows
 from homing.posteriors import Posterior
 from homing.priors import Prior, same_distribution
-from homing.proposals import as_proposal
+from homing.proposals import Proposal, as_proposal
+from homing.runs import OpenedRun, Progress, Rounds
 
 
 class Inference:
@@ -89,6 +89,30 @@ class Inference:
         """One record a round; prints as a table."""
         return Rounds([record for _, record in sorted(self._campaign.records.items())])
 
+    def on_progress(self, told: Callable[[Progress], None] | None) -> Self:
+        """Have a function told where the run is, each time that changes; None for none.
+
+        Returns:
+            This object.
+        """
+        self._campaign.on_progress = told
+        return self
+
+    def remember(self, **facts: Any) -> Self:
+        """Write down in the run file what its readers should know; they find it in `homing.open(path).facts`.
+
+        Args:
+            **facts: JSON or arrays by name, for example `labels=["mass", "spin"]`; each replaces what had this name.
+
+        Returns:
+            This object.
+
+        Raises:
+            ArgumentError: If a fact is no JSON.
+        """
+        self._campaign.remember(**facts)
+        return self
+
     def append_simulations(self, theta: Any, x: Any, proposal: Any = None) -> Self:
         """Add simulations that were run elsewhere, as a round of their own.
 
@@ -104,7 +128,7 @@ class Inference:
             ShapeError: If the shapes do not fit.
             ArgumentError: If some theta lies outside the prior's support, or the proposal is none.
         """
-        self._campaign.append(*check_rows(theta, x, self.prior), as_proposal(proposal, self.prior))
+        self._campaign.append(*check_rows(theta, x, self.prior), self._as_proposal(proposal, simulated=True))
         return self
 
     def ask(self, num_simulations: int, proposal: Any = None) -> tuple[np.ndarray, Any]:
@@ -135,7 +159,7 @@ class Inference:
             (5, 1)
         """
         check_count(num_simulations)
-        ids, theta = self._campaign.ask(num_simulations, as_proposal(proposal, self.prior))
+        ids, theta = self._campaign.ask(num_simulations, self._as_proposal(proposal))
         return ids, self.prior.give(theta)
 
     def tell(self, ids: Any, x: Any = None, errors: Mapping[int, str] | None = None) -> int:
@@ -156,16 +180,32 @@ class Inference:
             ArgumentError: If an id was never given.
             StoreError: If the results cannot be written; none of them are then.
         """
-        numbers = np.atleast_1d(to_numpy(ids, "ids"))
-        if numbers.ndim != 1 or numbers.dtype.kind not in "iu":
-            raise ArgumentError(
-                f"ids must be whole numbers, shape (n,), found {numbers.dtype} of shape {numbers.shape}."
-            )
-        data = None if x is None else to_numpy(x, "x")
-        if data is not None and (data.ndim == 0 or len(data) != len(numbers)):
-            raise ShapeError(f"x must have one entry for each of the {len(numbers)} ids, found shape {data.shape}.")
-        return self._campaign.tell(numbers.astype(np.int64), data, errors or {})
+        return self._campaign.tell(ids, x, errors)
+
+    def _as_proposal(self, proposal: Any, simulated: bool = False) -> Proposal:
+        """What a user's object stands for; `simulated` if theta have been drawn from it already."""
+        return as_proposal(proposal, self.prior)
+
+    @property
+    def view(self) -> OpenedRun:
+        """The run as `homing.open` shows it, also if it has no file: simulations, records, posteriors, facts."""
+        return self._campaign.view()
+
+    def report(self, path: str | Path, **options: Any) -> Path:
+        """Write one page on this run: what was simulated and learned, the posterior, and whether to believe it.
+
+        Args:
+            path: The file, best with the suffix .html; one of that name is replaced.
+            **options: As for `homing.report`: `check`, `labels`, `points` and so on.
+
+        Returns:
+            The file.
+        """
+        from homing.report import report
+
+        with self.view as view:
+            return report(view, path, **options)
 
     def close(self) -> None:
         """Let go of the run file, so that another process may write to it."""
-        self._campaign.close()
+        self._campaign.store.close()

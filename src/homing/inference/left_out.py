@@ -17,8 +17,8 @@ import numpy as np
 from homing import random
 from homing.diagnostics import Verdict, check_ranks, sbc_ranks
 from homing.inference.campaign import LEAST_ROWS, Campaign
+from homing.inference.learner import windows
 from homing.inference.methods import Method
-from homing.inference.sides import windows
 from homing.posteriors import DirectPosterior, ensemble_at_each
 from homing.proposals import Region, mixture_weights
 

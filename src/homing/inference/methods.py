@@ -25,7 +25,7 @@ import numpy as np
 from homing.errors import ArgumentError
 from homing.estimators.validity import Validity
 from homing.inference.learn import Dataset
-from homing.posteriors import DirectPosterior, HybridPosterior, Posterior
+from homing.posteriors import Posterior
 from homing.proposals import FromPosterior, Proposal, TruncatedPrior, mixture_weights, posterior_region
 from homing.training import Atomic, Loss, MaximumLikelihood
 
@@ -67,10 +67,7 @@ class Truncated:
     loss: Loss = field(default=MaximumLikelihood(), init=False, repr=False)
 
     def propose(self, posterior: Posterior, validity: Validity | None, seed: int) -> Proposal:
-        direct = posterior.direct if isinstance(posterior, HybridPosterior) else posterior
-        assert isinstance(direct, DirectPosterior)
-        x_o, log_valid = posterior.condition_of(), None if validity is None else validity.log_prob
-        region = posterior_region(direct.ensemble, direct.prior, x_o, self.epsilon, seed, log_valid)
+        region = posterior_region(posterior, self.epsilon, seed, None if validity is None else validity.log_prob)
         return TruncatedPrior(posterior.prior, region, self.defensive)
 
     def weigh(self, data: Dataset) -> np.ndarray:
@@ -125,7 +122,7 @@ def as_method(proposal: Any) -> Method:
     Raises:
         ArgumentError: If there is none of that name.
     """
-    if isinstance(proposal, (Truncated, FromLast, Mixture)):
+    if not isinstance(proposal, (str, type)) and hasattr(proposal, "propose") and hasattr(proposal, "weigh"):
         return proposal
     if isinstance(proposal, str) and proposal in METHODS:
         return METHODS[proposal]

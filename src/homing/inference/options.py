@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
@@ -63,13 +64,16 @@ class TrainOptions:
         )
 
 
-def train_options(given: dict[str, Any]) -> TrainOptions:
+def train_options(given: dict[str, Any], known: Sequence[str]) -> TrainOptions:
     """The options with those given by name.
+
+    Args:
+        given: By name.
+        known: The names that the method has.
 
     Raises:
         ArgumentError: If a name is unknown or a value cannot work.
     """
-    known = [field.name for field in fields(TrainOptions)]
     unknown = sorted(set(given) - set(known))
     if unknown:
         raise ArgumentError(f"Unknown training option {', '.join(unknown)}. Known are: {', '.join(known)}.")

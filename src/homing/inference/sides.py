@@ -1,4 +1,4 @@
-"""Learning both sides of the same simulations, each as an ensemble.
+"""Learning both sides of the same simulations, each as an ensemble; or the direct side alone.
 
 The direct side, q(theta | x), and the likelihood's, q(x | theta), see the same rows: those that the method chose, for
 truncation the ones inside the newest region. All maps (each column's scale,
@@ -8,33 +8,28 @@ scale. Each member holds out another part of the rows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
 from homing import random
-from homing.estimators import PosteriorBuilder, Ridge, Standardize, fit_standardize, likelihood_density
-from homing.estimators.validity import Validity
-from homing.posteriors import (
-    DirectPosterior,
-    Ensemble,
-    HybridPosterior,
-    Posterior,
-    SurrogateLikelihood,
-    coordinates,
-    likelihood_ensemble,
-)
-from homing.posteriors.surrogate import Coordinates
+from homing.estimators import LikelihoodBuilder, PosteriorBuilder, fit_standardize
+from homing.inference.choice import likelihood_lead
+from homing.inference.learner import NOT_KNOWN, Learned, Material, recalled_info, windows
+from homing.inference.likelihoods import learn_likelihood
+from homing.posteriors import DirectPosterior, Ensemble, HybridPosterior, Posterior, SurrogateLikelihood
 from homing.priors import Prior
-from homing.training import FitInfo, FitOptions, Loss, MaximumLikelihood, Rows, fit
+from homing.runs import RoundRecord
+from homing.training import FitInfo, FitOptions, Rows, fit
 
-MOST_COLUMNS = 64  # of x, up to which its likelihood is learned
-_HELD_OUT = 0.12  # of the rows, for each member
+MOST_COLUMNS = 64  # of x, up to which its likelihood is learned beside
 
 
 @dataclass(frozen=True)
 class SideOptions:
-    """What is learned.
+    """What is learned: a learner of posteriors.
 
     Attributes:
         builder: Makes the direct side's members.
@@ -47,17 +42,39 @@ class SideOptions:
     members: int = 4
     likelihood: bool = True
     fit: FitOptions = field(default_factory=lambda: FitOptions(stop_after_steps=500))
+    takes_trials = False
+
+    @property
+    def embedding_net(self) -> Any:
+        return self.builder.embedding_net
+
+    def learn(self, material: Material) -> Learned:
+        sides = learn_sides(material, self)
+        if sides.likelihood is None or material.x_o is None or not material.as_if_from_prior:
+            return sides
+        shown = (material.prior, material.z, material.x, material.weight, sides.held_out, material.x_o)
+        lead = likelihood_lead(sides.direct, sides.likelihood, *shown, random.word(material.seed, "choose"))
+        return replace(sides, share=0.0 if lead.is_clear else 0.5)
+
+    def recall(self, posterior: Posterior, record: RoundRecord) -> Learned:
+        if isinstance(posterior, HybridPosterior):
+            direct, likelihood, share = posterior.direct, posterior.likelihood, posterior.share
+        else:
+            direct, likelihood, share = posterior, None, 1.0
+        assert isinstance(direct, DirectPosterior)
+        return Sides(direct.ensemble, likelihood, recalled_info(record), NOT_KNOWN, record.loss, share)
 
 
 @dataclass(frozen=True, eq=False)
 class Sides:
-    """What a round learned.
+    """What a round learned; see `Learned`.
 
     Attributes:
         direct: The density of z given x.
         likelihood: The likelihood, or None.
         info: The direct side's fit.
         held_out: (M, n) bool, each member's held-out rows.
+        loss: The direct side's, by name.
         share: The direct side's share of the posterior.
     """
 
@@ -65,118 +82,57 @@ class Sides:
     likelihood: SurrogateLikelihood | None
     info: FitInfo
     held_out: np.ndarray
+    loss: str
     share: float = 0.5
 
+    @property
+    def num_members(self) -> int:
+        return len(self.direct.members)
 
-def learn_sides(
-    prior: Prior,
-    z: np.ndarray,
-    x: np.ndarray,
-    weight: np.ndarray,
-    order: np.ndarray,
-    loss: Loss,
-    seed: int,
-    options: SideOptions,
-    validity: Validity | None = None,
-) -> Sides:
-    """Learn both sides.
+    def posterior(self, prior: Prior, **options: Any) -> Posterior:
+        direct = DirectPosterior(self.direct, prior, **options)
+        if self.likelihood is None:
+            return direct
+        return HybridPosterior(direct, self.likelihood, self.share, **options)
 
-    Args:
-        prior: The prior.
-        z: Parameters, shape (n, d).
-        x: Data, shape (n, *x_shape).
-        weight: What each row counts for, shape (n,).
-        order: A number in [0, 1) for each row, shape (n,), that never changes: member m holds out those in its window.
-        loss: The direct side's; the likelihood is learned by maximum likelihood, right for rows of any proposal.
-        seed: Below 2**32.
-        options: What to learn.
-        validity: p(valid | z), for the likelihood; the direct side has it in its rows.
-    """
-    standardize = fit_standardize(x, options.builder.z_score_x, z)
+    def score(self, m: int, z: np.ndarray, x: np.ndarray) -> np.ndarray:
+        return self.direct.member(m).log_prob_pairs(z, x)
+
+    def tells(self, x: np.ndarray) -> Sequence[np.ndarray]:
+        return [self.direct.predict(x), self.direct.standardize(x).reshape(len(x), -1)]
+
+
+def learn_sides(material: Material, options: SideOptions) -> Sides:
+    """Learn both sides, the direct one by the material's loss, the likelihood's by maximum likelihood."""
+    z, x, weight, seed = material.z, material.x, material.weight, material.seed
+    standardize = options.builder.standardize(x, z)
     features = standardize(x)
-    held_out = windows(order, options.members)
+    held_out = windows(material.order, options.members)
     rows = Rows(
         z.astype(np.float32),
         features,
-        prior.log_prob_normal(z).astype(np.float32),
+        material.prior.log_prob_normal(z).astype(np.float32),
         weight.astype(np.float32),
-        _zeros(z),
+        np.zeros(len(z), np.int32),
     )
     members = [
         options.builder.density(z[~out], features[~out], random.generator(seed, "direct", m))
         for m, out in enumerate(held_out)
     ]
-    trained, info = fit(members, rows, held_out, loss, options.fit, random.word(seed, "fit direct"))
-    equal = np.full(options.members, 1 / options.members)
-    direct = Ensemble(trained, equal, standardize, x.shape[1:])
-    likelihood = None
+    trained, info = fit(members, rows, held_out, material.loss, options.fit, random.word(seed, "fit direct"))
+    direct = Ensemble(trained, np.full(options.members, 1 / options.members), standardize, x.shape[1:])
+    found = None
     if options.likelihood and x.ndim == 2 and x.shape[1] <= MOST_COLUMNS:
-        likelihood = _learn_likelihood(prior, z, x, standardize, weight, held_out, seed, options, validity)
-    return Sides(direct, likelihood, info, held_out)
-
-
-def sides_of(posterior: Posterior, epochs: int, converged: bool, validation_loss: float | None) -> Sides:
-    """The sides that a posterior was made of, with what its round's record kept of the fit."""
-    hybrid = posterior if isinstance(posterior, HybridPosterior) else None
-    direct = hybrid.direct if hybrid else posterior
-    assert isinstance(direct, DirectPosterior)
-    loss = np.array([np.nan if validation_loss is None else validation_loss])
-    info = FitInfo(np.array([epochs]), np.array([converged]), loss, np.zeros((1, 0)), 0.0)
-    unknown = np.zeros((1, 0), bool)
-    if hybrid is None:
-        return Sides(direct.ensemble, None, info, unknown)
-    return Sides(direct.ensemble, hybrid.likelihood, info, unknown, hybrid.share)
-
-
-def _learn_likelihood(
-    prior: Prior,
-    z: np.ndarray,
-    x: np.ndarray,
-    standardize: Standardize,
-    weight: np.ndarray,
-    held_out: np.ndarray,
-    seed: int,
-    options: SideOptions,
-    validity: Validity | None,
-) -> SurrogateLikelihood | None:
-    whole = (x == np.round(x)).all(0) & (np.ptp(x, axis=0) > 0)
-    if whole.any():  # a density knows no whole numbers: k stands for the interval from k to k + 1
-        x = x + whole * random.generator(seed, "whole numbers").random(x.shape)
-        standardize = fit_standardize(x, options.builder.z_score_x, z)
-    features = standardize(x)
-    varies = features.std(0) > 1e-6
-    if not varies.any():
-        return None
-    data = features[:, varies]
-    seen_as = _better_coordinates(prior, z, data)
-    u = seen_as(z)
-    rows = Rows(data, u, np.zeros(len(z), np.float32), weight.astype(np.float32), _zeros(z))
-    members = [
-        likelihood_density(data[~out], u[~out], random.generator(seed, "likelihood", m))
-        for m, out in enumerate(held_out)
-    ]
-    trained, _ = fit(members, rows, held_out, MaximumLikelihood(), options.fit, random.word(seed, "fit likelihood"))
-    ensemble = likelihood_ensemble(trained, z.shape[1])
-    return SurrogateLikelihood(ensemble, standardize, varies, seen_as, validity, whole if whole.any() else None)
-
-
-def _better_coordinates(prior: Prior, z: np.ndarray, data: np.ndarray) -> Coordinates:
-    """theta or z: whichever a regression predicts left-out data from better."""
-    options = [coordinates(prior, z, in_theta) for in_theta in (False, True)]
-    errors = [
-        (Ridge(option(z).astype(np.float64), products=z.shape[1] <= 12).fit(data)[2] ** 2).mean(0) for option in options
-    ]
-    scores = [np.log(error + 1e-12).sum() for error in errors]
-    return options[int(np.argmin(scores))]
-
-
-def windows(order: np.ndarray, members: int) -> np.ndarray:
-    """Each member's held-out rows, shape (M, n): windows of the fixed order, side by side."""
-    rank = np.argsort(np.argsort(order))
-    count = max(1, round(_HELD_OUT * len(order)))
-    place = (rank[None, :] - count * np.arange(members)[:, None]) % len(order)
-    return place < count
-
-
-def _zeros(z: np.ndarray) -> np.ndarray:
-    return np.zeros(len(z), np.int32)
+        found = learn_likelihood(
+            material.prior,
+            z,
+            x,
+            standardize if options.builder.embedding_net is None else fit_standardize(x, "independent", z),
+            weight,
+            held_out,
+            seed,
+            LikelihoodBuilder(),
+            options.fit,
+            material.validity,
+        )
+    return Sides(direct, found and found[0], info, held_out, material.loss.name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from contextlib import closing
 from typing import Any
 
@@ -15,7 +15,7 @@ from homing.errors import ArgumentError, ShapeError, SimulationError
 from homing.posteriors import Posterior
 from homing.priors import Prior, as_prior
 from homing.proposals import as_proposal
-from homing.simulation import Outcomes, Run, Simulator, Status, simulate
+from homing.simulation import Outcomes, Run, Simulator, simulate
 from homing.simulation.outcomes import assembled
 
 
@@ -198,23 +198,3 @@ def check_rows(theta: Any, x: Any, prior: Prior) -> tuple[np.ndarray, np.ndarray
             "them out, or widen the prior."
         )
     return rows, data
-
-
-def told_outcomes(ids: np.ndarray, theta: np.ndarray, x: np.ndarray | None, errors: Mapping[int, str]) -> Outcomes:
-    """What became of simulations that ran elsewhere: theta (n, d), and x (n, *x_shape) or, by id, why there is none.
-
-    Raises:
-        ArgumentError: If some have neither data nor an error, or an error is of none of them.
-    """
-    strange = sorted(set(errors) - set(ids.tolist()))
-    if strange:
-        raise ArgumentError(f"errors must be by ids that are told, found {strange[0]}, which is not among them.")
-    failed = {row: errors[number] for row, number in enumerate(ids.tolist()) if number in errors}
-    if x is not None:
-        return Outcomes.given(theta, x, failed)
-    if len(failed) < len(ids):
-        raise ArgumentError(f"x is needed: only {len(failed)} of the {len(ids)} simulations have an error.")
-    outcomes = Outcomes.planned(theta)
-    outcomes.status[:] = Status.FAILED
-    outcomes.error[:] = [str(failed[row]) or "no reason was given" for row in range(len(ids))]
-    return outcomes

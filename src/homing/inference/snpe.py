@@ -17,34 +17,28 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from collections.abc import Callable
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 from tqdm.auto import tqdm
 
 from homing import random
-from homing.errors import ArgumentError, NotTrainedError, PriorError
+from homing.errors import ArgumentError, NotTrainedError
 from homing.estimators import Builder, PosteriorBuilder, posterior_nn
 from homing.inference.audit import audit_boundary
-from homing.inference.campaign import Campaign
-from homing.inference.driver import Drive, Stop, check_driver
-from homing.inference.inference import Inference
 from homing.inference.learn import learn
-from homing.inference.methods import Method, as_method
-from homing.inference.options import TrainOptions, as_settings, train_options
-from homing.inference.rounds import RoundRecord
+from homing.inference.learner import Learner
+from homing.inference.options import TrainOptions, as_settings
+from homing.inference.sequential import Sequential
 from homing.inference.sides import SideOptions
-from homing.inference.simulating import check_count, unprepared_prior, unprepared_simulator
-from homing.posteriors import DirectPosterior, Ensemble, Posterior
-from homing.proposals import FromPosterior, as_proposal
+from homing.posteriors import DirectPosterior, Ensemble
 from homing.simulation.facts import to_json
 from homing.training import Loss, MaximumLikelihood
 
 
-class SNPE(Inference):
+class SNPE(Sequential):
     """Sequential neural posterior estimation, one round a call.
 
     Args:
@@ -88,6 +82,9 @@ class SNPE(Inference):
         (1000, 1)
     """
 
+    name = "SNPE"
+    training_options = tuple(field.name for field in fields(TrainOptions))
+
     def __init__(
         self,
         simulator: Callable[..., Any] | None = None,
@@ -104,159 +101,38 @@ class SNPE(Inference):
         max_failures: int = 100,
         store: str | Path | None = None,
     ):
-        if prior is None and hasattr(simulator, "log_prob"):
-            simulator, prior = None, simulator  # SNPE(prior), as published since 2020
-        if prior is None:
-            raise PriorError("A prior is needed: SNPE(simulator, prior), or SNPE(prior=prior) to append simulations.")
-        known = unprepared_prior(prior)
         self._builder = _as_builder("maf" if density_estimator is None else density_estimator)
         self._is_default = density_estimator is None
-        self._bars = show_progress_bars
         self._ensemble: Ensemble | None = None
         self._key: dict[str, Any] | None = None  # how it was learned
         self._is_adopted = False  # whether that comes from the run file and not from lines that were run
-        campaign = Campaign(
-            known,
-            None if simulator is None else unprepared_simulator(simulator, known.kind, batched),
-            None if seed is None else _check_seed(seed),
-            show_progress_bars,
-            store,
-            {
-                "executor": executor,
-                "num_workers": num_workers,
-                "batch_size": simulation_batch_size,
-                "timeout": timeout,
-                "max_failures": max_failures,
-            },
-            {"method": "SNPE", "density_estimator": as_settings(self._builder)},
+        super().__init__(
+            simulator,
+            prior,
+            {"density_estimator": as_settings(self._builder)},
             getattr(self._builder, "embedding_net", None),
+            num_workers=num_workers,
+            seed=seed,
+            show_progress_bars=show_progress_bars,
+            executor=executor,
+            batched=batched,
+            simulation_batch_size=simulation_batch_size,
+            timeout=timeout,
+            max_failures=max_failures,
+            store=store,
         )
-        super().__init__(known, campaign)
 
-    def __call__(self, num_simulations: int, proposal: Any = None, **training: Any) -> DirectPosterior:
-        """One round: propose, simulate, learn.
+    @property
+    def learner(self) -> Learner:
+        if self._is_default:
+            return SideOptions()
+        if not isinstance(self._builder, PosteriorBuilder):
+            raise ArgumentError(
+                "run and iterate need a density_estimator by name or from posterior_nn, not a builder of your own."
+            )
+        return SideOptions(builder=self._builder)
 
-        Args:
-            num_simulations: How many to run.
-            proposal: None for the prior; a posterior with a default x; or any distribution over theta.
-            **training: Options of `TrainOptions`, for example `num_atoms=10`, `stop_after_epochs=20`.
-
-        Returns:
-            The posterior learned from all rounds so far. It carries the proposal's default x on.
-
-        Raises:
-            ArgumentError: If an argument cannot work.
-            SimulationError: If too few simulations were valid to learn from; nothing is lost, and another call goes on.
-        """
-        options = train_options(training)
-        check_count(num_simulations)
-        self._campaign.check_options(self._campaign.newest + 1, asdict(options))
-        self._campaign.simulate(num_simulations, as_proposal(proposal, self.prior))
-        self._train(options)
-        posterior = self.build_posterior()
-        self._keep(posterior)
-        return posterior
-
-    def run(
-        self,
-        x_o: Any,
-        num_simulations: int,
-        num_rounds: int | None = None,
-        *,
-        proposal: str | Method = "truncated",
-        stop: Stop | None = None,
-        on_round: Callable[[RoundRecord], None] | None = None,
-        options: SideOptions | None = None,
-    ) -> Posterior:
-        """From an observation and a budget to a posterior, with nothing else to decide.
-
-        Args:
-            x_o: The observation, shape x_shape or (1, *x_shape).
-            num_simulations: Simulator calls in all rounds together, failed ones included.
-            num_rounds: How many rounds; None lets budget and dimension decide.
-            proposal: Where later rounds simulate, and how that is corrected: `"truncated"`, the prior cut to where the
-                posterior is; `"posterior"`, with the atomic loss; `"mixture"`, the posterior with weighted rows; or one
-                of them as a value, `Truncated(epsilon=1e-4)`.
-            stop: When to stop before the budget is spent; None to spend it.
-            on_round: Told each round's record as it is finished.
-            options: What to learn.
-
-        Returns:
-            The posterior at x_o.
-
-        Raises:
-            ArgumentError, ObservationError: If an argument cannot work.
-            SimulationError: If too few simulations were valid.
-
-        Example:
-            >>> import numpy as np
-            >>> from homing.utils import BoxUniform
-            >>> inference = SNPE(np.sin, BoxUniform([-1.0], [1.0]), batched=True, seed=0, show_progress_bars=False)
-            >>> posterior = inference.run([0.5], num_simulations=60)
-            >>> posterior.sample((5,)).shape
-            (5, 1)
-        """
-        drive = self._drive(x_o, num_simulations, num_rounds, proposal, stop, options)
-        for record in drive:
-            if on_round is not None:
-                on_round(record)
-        return self._keep(drive.posterior, drive.method)
-
-    def iterate(
-        self,
-        x_o: Any,
-        num_simulations: int,
-        num_rounds: int | None = None,
-        *,
-        proposal: str | Method = "truncated",
-        stop: Stop | None = None,
-        options: SideOptions | None = None,
-    ) -> Iterator[tuple[RoundRecord, Posterior]]:
-        """The loop of `run` in the user's hands: yields each round's record and the posterior so far.
-
-        Args: As for `run`.
-        """
-        drive = self._drive(x_o, num_simulations, num_rounds, proposal, stop, options)
-        for record in drive:
-            yield record, self._keep(drive.posterior, drive.method)
-
-    def _drive(
-        self,
-        x_o: Any,
-        num_simulations: int,
-        num_rounds: int | None,
-        proposal: str | Method,
-        stop: Stop | None,
-        options: SideOptions | None,
-    ) -> Drive:
-        check_count(num_simulations)
-        sizes = check_driver(num_simulations, num_rounds, self.prior.dim)
-        options = options or SideOptions()
-        if not self._is_default:
-            if not isinstance(self._builder, PosteriorBuilder):
-                raise ArgumentError(
-                    "run and iterate need a density_estimator by name or from posterior_nn, not a builder of your own."
-                )
-            options = replace(options, builder=self._builder)
-        return Drive(self._campaign, self.prior, x_o, sizes, stop or Stop(), as_method(proposal), options, self._bars)
-
-    def train(self, **training: Any) -> Ensemble:
-        """Learn from all simulations so far.
-
-        Args:
-            **training: Options of `TrainOptions`.
-
-        Returns:
-            The trained density estimator.
-
-        Raises:
-            NotTrainedError: If there are no simulations.
-            SimulationError: If too few are valid.
-            ArgumentError: If an option cannot work.
-        """
-        return self._train(train_options(training))
-
-    def build_posterior(self, density_estimator: Ensemble | None = None) -> DirectPosterior:
+    def build_posterior(self, density_estimator: Ensemble | None = None, **options: Any) -> DirectPosterior:
         """The posterior of what was trained last, or of another estimator that `train` returned.
 
         Raises:
@@ -270,17 +146,14 @@ class SNPE(Inference):
             )
         ensemble = density_estimator or self._ensemble
         assert ensemble is not None
-        proposals = [proposal for _, proposal in sorted(self._campaign.proposals.items())]
-        at_x = [proposal.x for proposal in proposals if isinstance(proposal, FromPosterior)]
-        return DirectPosterior(
-            ensemble,
-            self.prior,
-            multi_round=self._campaign.is_multi_round,
-            seed=random.word(self.seed, "posterior", self._campaign.newest),
-            x_o=at_x[-1] if at_x else None,
-            predicted=self._campaign.predicted(),
-            show_progress_bars=self._bars,
-        )
+        own: dict[str, Any] = {
+            "multi_round": self._campaign.is_multi_round,
+            "seed": random.word(self.seed, "posterior", self._campaign.newest),
+            "x_o": self._proposed_at(),
+            "predicted": self._campaign.predicted(),
+            "show_progress_bars": self._bars,
+        }
+        return DirectPosterior(ensemble, self.prior, **own | options)
 
     def _train(self, options: TrainOptions) -> Ensemble:
         """Learn from all rows, unless the store has what was learned from the same rows in the same way."""
@@ -313,10 +186,7 @@ class SNPE(Inference):
             )
         self._ensemble = learned.ensemble
         epochs, converged = int(learned.info.epochs.max()), bool(learned.info.converged.all())
-        if converged:
-            self._say(f"Neural network successfully converged after {epochs} epochs.")
-        else:
-            self._say(f"Neural network trained for {epochs} epochs, the most it was allowed (max_num_epochs).")
+        self._say_trained(epochs, converged)
         trained = time.perf_counter()
         mass = audit_boundary(self.build_posterior(), data, learned.loss)
         campaign.complete(
@@ -328,6 +198,7 @@ class SNPE(Inference):
             epochs=epochs,
             converged=converged,
             validation_loss=float(learned.info.validation_loss.mean()),
+            losses=learned.info.losses,
             boundary_mass=mass,
         )
         return learned.ensemble
@@ -345,10 +216,6 @@ class SNPE(Inference):
         if not isinstance(loss, MaximumLikelihood):
             self._say(f"Using SNPE-C with {loss.name} loss")
 
-    def _say(self, text: str) -> None:
-        if self._bars:
-            tqdm.write(text)
-
 
 def _as_builder(density_estimator: Any) -> Builder:
     if isinstance(density_estimator, str):
@@ -356,9 +223,3 @@ def _as_builder(density_estimator: Any) -> Builder:
     if callable(density_estimator):
         return cast(Builder, density_estimator)
     raise ArgumentError(f'density_estimator must be "maf", "nsf", "mdn", or a builder, found {density_estimator!r}.')
-
-
-def _check_seed(seed: Any) -> int:
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise ArgumentError(f"seed must be a whole number, zero or larger, or None, found {seed!r}.")
-    return int(seed)

@@ -32,19 +32,22 @@ class DirectPosterior(Posterior):
         super().__init__(prior, ensemble.x_shape, **options)
         self.ensemble = ensemble
 
-    def _draw_z(
+    def draw_normal(
         self, num: int, x: np.ndarray, seed: int, on_chunk: Callable[[int], object] | None = None
     ) -> np.ndarray:
         return self.ensemble.sample(num, x, seed, on_chunk)
 
-    def _log_prob_z(self, z: np.ndarray, x: np.ndarray) -> np.ndarray:
+    def log_prob_normal(self, z: np.ndarray, x: np.ndarray) -> np.ndarray:
         return self.ensemble.log_prob(z, x)
+
+    def disagreement(self, x: np.ndarray, seed: int) -> float | None:
+        return self.ensemble.disagreement(x, seed)
 
     def _audits(self, x: np.ndarray) -> list[Verdict]:
         return [*self._disagreement(x), *super()._audits(x)]
 
     def _disagreement(self, x: np.ndarray) -> list[Verdict]:
-        nats = self.ensemble.disagreement(x, random.word(self._seed, "disagreement"))
+        nats = self.disagreement(x, random.word(self._seed, "disagreement"))
         return [] if nats is None else [check_disagreement(nats, len(self.ensemble.members), DRAWS_COMPARED)]
 
     def at_each(self, x: np.ndarray, num: int, seed: int) -> Conditionals:

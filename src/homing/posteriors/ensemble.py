@@ -19,6 +19,7 @@ from paramax import unwrap
 
 from homing import random
 from homing.estimators import ConditionalDensity, Gaussians
+from homing.estimators.density import basis_of
 from homing.estimators.mixture import MixtureNetwork
 from homing.estimators.standardize import Standardize
 from homing.programs import Program
@@ -61,7 +62,7 @@ def _components(density: ConditionalDensity, x: Any) -> Gaussians:
     return model.components(model.context(x))
 
 
-def _in_chunks(call: Callable[[int], Any], num: int, on_chunk: Callable[[int], object] | None = None) -> np.ndarray:
+def in_chunks(call: Callable[[int], Any], num: int, on_chunk: Callable[[int], object] | None = None) -> np.ndarray:
     """The first `num` of the rows that `call(chunk)` gives, _CHUNK at a time and in order."""
 
     def results() -> Iterator[np.ndarray]:
@@ -81,7 +82,7 @@ def _in_chunks(call: Callable[[int], Any], num: int, on_chunk: Callable[[int], o
     return np.concatenate(parts)
 
 
-def _padded(array: np.ndarray, chunk: int) -> np.ndarray:
+def padded(array: np.ndarray, chunk: int) -> np.ndarray:
     part = np.asarray(array[chunk * _CHUNK : (chunk + 1) * _CHUNK], np.float32)
     return np.pad(part, [(0, _CHUNK - len(part))] + [(0, 0)] * (part.ndim - 1))
 
@@ -126,7 +127,7 @@ class Ensemble:
             if count:
                 word = np.uint32(random.word(seed, "draws", m))
                 parts.append(
-                    _in_chunks(lambda c, d=member, w=word: _draw(d, data, w, np.int32(c)), int(count), on_chunk)
+                    in_chunks(lambda c, d=member, w=word: _draw(d, data, w, np.int32(c)), int(count), on_chunk)
                 )
         z = np.concatenate(parts)
         return (z if len(parts) == 1 else rng.permutation(z)).astype(np.float64)
@@ -136,14 +137,14 @@ class Ensemble:
         if len(x) == 0:
             return np.zeros((0, self.dim))
         data, word, member = self.standardize(x), np.uint32(random.word(seed, "pairs")), self.members[0]
-        return _in_chunks(lambda c: _draw_pairs(member, _padded(data, c), word, np.int32(c)), len(x)).astype(np.float64)
+        return in_chunks(lambda c: _draw_pairs(member, padded(data, c), word, np.int32(c)), len(x)).astype(np.float64)
 
     def log_prob(self, z: np.ndarray, x: np.ndarray) -> np.ndarray:
         """log q(z | x) of rows z, shape (n, d), at one x of shape x_shape; shape (n,)."""
         if len(z) == 0:
             return np.zeros(0)
         data = self.standardize(x[None])[0]
-        values = [_in_chunks(lambda c, d=d: _density(d, data, _padded(z, c)), len(z)) for d in self.members]
+        values = [in_chunks(lambda c, d=d: _density(d, data, padded(z, c)), len(z)) for d in self.members]
         return self._mixed(values)
 
     def log_prob_pairs(self, z: np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -152,7 +153,7 @@ class Ensemble:
             return np.zeros(0)
         data = self.standardize(x)
         values = [
-            _in_chunks(lambda c, d=d: _pair_density(d, _padded(data, c), _padded(z, c)), len(z)) for d in self.members
+            in_chunks(lambda c, d=d: _pair_density(d, padded(data, c), padded(z, c)), len(z)) for d in self.members
         ]
         return self._mixed(values)
 
@@ -166,7 +167,7 @@ class Ensemble:
         z = self.sample(DRAWS_COMPARED, x, seed)
         values = [self.member(m).log_prob(z, x) for m in range(len(self.members))]
         ratios = np.stack(values) - self._mixed(values)
-        return float(np.maximum((self.weights @ (np.exp(ratios) * ratios)).mean(), 0.0))
+        return float(np.clip((self.weights @ (np.exp(ratios) * ratios)).mean(), 0.0, np.log(len(values))))
 
     def _mixed(self, values: Sequence[np.ndarray]) -> np.ndarray:
         with np.errstate(divide="ignore"):  # a member of no weight
@@ -177,8 +178,7 @@ class Ensemble:
         """The first member's linear prediction of z from data, shape (n, *x_shape), in units of its residual."""
         model = unwrap(self.members[0])
         slope, whiten = np.asarray(model.slope), np.asarray(model.whiten)
-        flat = self.standardize(x).reshape(len(x), -1)[:, : slope.shape[1]]
-        return flat @ (whiten @ slope).T
+        return basis_of(self.standardize(x), model.embedding, slope.shape[1]) @ (whiten @ slope).T
 
     def components(self, x: np.ndarray) -> Gaussians:
         """The mixture of Gaussians that q(z | x) is, members' components side by side."""

@@ -8,8 +8,11 @@ from typing import Any
 from homing.errors import PriorError
 from homing.estimators import Builder
 from homing.posteriors.direct import DirectPosterior
+from homing.posteriors.divided import DividedPosterior
 from homing.posteriors.hybrid import HybridPosterior
+from homing.posteriors.mixed import EnsemblePosterior
 from homing.posteriors.posterior import Posterior
+from homing.posteriors.sampled import sampled_posterior
 from homing.posteriors.serialize import read_file, unpack
 from homing.priors import as_prior
 
@@ -56,6 +59,15 @@ def restore(parts: dict[str, Any], show_progress_bars: bool = True) -> Posterior
     names = ("multi_round", "seed", "x_o")
     options: dict[str, Any] = {name: parts[name] for name in names} | {"show_progress_bars": show_progress_bars}
     options["predicted"] = parts.get("predicted")
+    if "posteriors" in parts:
+        members = [restore(member, show_progress_bars) for member in parts["posteriors"]]
+        return EnsemblePosterior(members, parts["weights"], **options)
+    if "surrogate" in parts:
+        own = {name: parts[name] for name in ("surrogate", "x_shape", "sampler", "start", "bank", "obtained_by")}
+        return sampled_posterior(prior=parts["prior"], **own, **options)
+    if "scale_tril" in parts:
+        own = {name: parts[name] for name in ("ensemble", "prior", "mean", "scale_tril")}
+        return DividedPosterior(**own, **options)
     direct = DirectPosterior(parts["ensemble"], parts["prior"], **options)
     if "likelihood" not in parts:
         return direct

@@ -1,4 +1,4 @@
-"""Checks of what is conditioned on."""
+"""Checks of what is conditioned on, and of how many draws are wanted."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from typing import Any
 import numpy as np
 
 from homing.arrays import to_numpy
-from homing.errors import ObservationError
+from homing.errors import ArgumentError, ObservationError
 
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
-def check_observation(x: Any, x_shape: tuple[int, ...] | None) -> np.ndarray:
-    """One observation as float64 of shape x_shape.
+def check_observation(x: Any, x_shape: tuple[int, ...] | None, trials: bool = False) -> np.ndarray:
+    """One observation as float64 of shape x_shape; or, of several trials, (num_trials, *x_shape).
 
     Args:
         x: An array of any library, with or without a leading axis of length one.
         x_shape: The shape of one simulation's data; None if it is not known yet.
+        trials: Whether x may consist of several independent trials.
 
     Raises:
         ObservationError: If the shape does not fit, or an entry is NaN, infinite, or beyond the range of float32.
@@ -34,10 +35,15 @@ def check_observation(x: Any, x_shape: tuple[int, ...] | None) -> np.ndarray:
             or (array.shape == (1,) and x_shape == ())
         ):
             array = array.reshape(x_shape)
-        else:
+        elif not (trials and array.shape[1:] == x_shape and len(array)):
             raise ObservationError(
                 f"x must have the shape of one simulation's data, {x_shape}, or (1, ...) before it; found "
-                f"{array.shape}. A posterior is conditioned on one observation at a time."
+                f"{array.shape}. "
+                + (
+                    f"Several trials have the shape (num_trials, *{x_shape})."
+                    if trials
+                    else "A posterior is conditioned on one observation at a time."
+                )
             )
     if np.isnan(array).any():
         where = np.argwhere(np.isnan(array))[0].tolist()
@@ -52,3 +58,21 @@ def check_observation(x: Any, x_shape: tuple[int, ...] | None) -> np.ndarray:
             "Rescale the data, for example by returning their logarithm from the simulator."
         )
     return array
+
+
+def check_sample_shape(sample_shape: Any) -> tuple[int, ...]:
+    """How many draws, as a tuple.
+
+    Raises:
+        ArgumentError: If it is not made of whole numbers, zero or larger.
+    """
+    try:
+        shape = (int(sample_shape),) if np.ndim(sample_shape) == 0 else tuple(int(n) for n in sample_shape)
+        exact = list(shape) == np.atleast_1d(sample_shape).tolist()
+    except (TypeError, ValueError):
+        exact, shape = False, ()
+    if not exact or any(n < 0 for n in shape):
+        raise ArgumentError(
+            f"sample_shape must be a whole number or a tuple of them, zero or larger, found {sample_shape!r}."
+        )
+    return shape

@@ -27,12 +27,14 @@ from homing.diagnostics import (
     check_shrinkage,
     warn_if_unlike,
 )
-from homing.errors import ArgumentError, ObservationError, ShapeError
+from homing.errors import ObservationError, ShapeError
 from homing.posteriors.boundary import Boundary, boundary_mass
+from homing.posteriors.conditional import check_condition, check_dims, conditional_correlations, draw_conditional
 from homing.posteriors.conditionals import Conditionals
 from homing.posteriors.maximum import maximise
-from homing.posteriors.observation import check_observation
+from homing.posteriors.observation import check_observation, check_sample_shape
 from homing.posteriors.serialize import write_file
+from homing.posteriors.shown import pairplot, to_arviz
 from homing.priors import Prior
 
 _MAP_DRAWS = 4096
@@ -56,6 +58,8 @@ class Posterior(ABC):
         show_progress_bars: Whether `sample` shows a bar where not told otherwise.
     """
 
+    takes_trials = False  # whether x may be several independent trials, shape (num_trials, *x_shape)
+
     def __init__(
         self,
         prior: Prior,
@@ -77,13 +81,13 @@ class Posterior(ABC):
         self._bars = show_progress_bars
 
     @abstractmethod
-    def _draw_z(
+    def draw_normal(
         self, num: int, x: np.ndarray, seed: int, on_chunk: Callable[[int], object] | None = None
     ) -> np.ndarray:
         """Draws of z at an x of shape x_shape, shape (num, d); `on_chunk` is told how many more are done."""
 
     @abstractmethod
-    def _log_prob_z(self, z: np.ndarray, x: np.ndarray) -> np.ndarray:
+    def log_prob_normal(self, z: np.ndarray, x: np.ndarray) -> np.ndarray:
         """The log density of rows z, shape (n, d), at an x of shape x_shape; shape (n,)."""
 
     @property
@@ -105,13 +109,14 @@ class Posterior(ABC):
     @property
     def default_x(self) -> Any | None:
         """The x used where none is given, as the prior's kind with shape (1, *x_shape); None if there is none."""
-        return None if self._x_o is None else self.prior.kind.give(self._x_o[None].copy())
+        return None if self._x_o is None else self.prior.kind.give(self._with_leading_axis(self._x_o).copy())
 
     def set_default_x(self, x: Any) -> Self:
         """Condition on x where nothing else is said. Warns of an x that is unlike all data that the prior predicts.
 
         Args:
-            x: Shape x_shape or (1, *x_shape).
+            x: Shape x_shape or (1, *x_shape); where the likelihood or the ratio was learned, several independent trials
+                too, (num_trials, *x_shape).
 
         Returns:
             This posterior.
@@ -119,14 +124,19 @@ class Posterior(ABC):
         Raises:
             ObservationError: If x is not one finite observation of the data's shape.
         """
-        self._x_o = check_observation(x, self.x_shape)
-        warn_if_unlike(self.predicted, self._x_o, stacklevel=2)
+        self._x_o = check_observation(x, self.x_shape, self.takes_trials)
+        self.warn_if_unlike(self._x_o, stacklevel=3)
         return self
+
+    def warn_if_unlike(self, x: np.ndarray, stacklevel: int) -> None:
+        """Warn of an x that is unlike all data that the prior predicts; nothing is said of several trials."""
+        if x.shape == self.x_shape:
+            warn_if_unlike(self.predicted, x, stacklevel=stacklevel)
 
     def condition_of(self, x: Any | None = None) -> np.ndarray:
         """The observation meant by `x`, shape x_shape: x itself, or the default."""
         if x is not None:
-            return check_observation(x, self.x_shape)
+            return check_observation(x, self.x_shape, self.takes_trials)
         if self._x_o is None:
             raise ObservationError(
                 "There is no x to condition on: pass x=..., or set one with posterior.set_default_x(x_o)."
@@ -156,7 +166,7 @@ class Posterior(ABC):
             >>> posterior.sample((2, 3), x=[0.5]).shape
             (2, 3, 1)
         """
-        shape = _check_shape(sample_shape)
+        shape = check_sample_shape(sample_shape)
         theta = self.draw(math.prod(shape), self.condition_of(x), self._next_seed(), show_progress_bars)
         return self.prior.give(theta).reshape(*shape, self.prior.dim)
 
@@ -164,7 +174,7 @@ class Posterior(ABC):
         """Draws as float64 NumPy, shape (num, d), at an x of shape x_shape, from a seed of the caller's."""
         bars = self._bars if show_progress_bars is None else show_progress_bars
         with tqdm(total=num, desc=f"Drawing {num} posterior samples", disable=not bars) as bar:
-            return self.prior.from_normal(self._draw_z(num, x, seed, bar.update))
+            return self.prior.from_normal(self.draw_normal(num, x, seed, bar.update))
 
     def log_prob(self, theta: Any, x: Any | None = None) -> Any:
         """The posterior's log density, normalised; -inf exactly outside the prior's support.
@@ -193,7 +203,7 @@ class Posterior(ABC):
         inside = self.prior.is_inside(theta)
         if inside.any():
             rows = theta[inside]
-            values[inside] = self._log_prob_z(self.prior.to_normal(rows), x) + self.prior.log_det(rows)
+            values[inside] = self.log_prob_normal(self.prior.to_normal(rows), x) + self.prior.log_det(rows)
         return values
 
     def map(self, x: Any | None = None) -> Any:
@@ -213,9 +223,68 @@ class Posterior(ABC):
         best = maximise(lambda theta: self.evaluate(theta, observed), draws, self.prior.low, self.prior.high)
         return self.prior.give(best[None])[0]
 
+    def disagreement(self, x: np.ndarray, seed: int) -> float | None:
+        """How much a draw at x tells about which member of an ensemble it is of, nats: zero if they agree.
+
+        None if there is but one.
+        """
+        return None
+
+    def sample_conditional(self, sample_shape: Any, condition: Any, dims: Any, x: Any | None = None) -> Any:
+        """Draw some parameters from the posterior while the others are held.
+
+        Args:
+            sample_shape: A tuple, or a number n for (n,).
+            condition: The theta at which the others are held, shape (d,); its entries at `dims` do not matter.
+            dims: Indices of the k parameters to draw.
+            x: The observation; the default x if None.
+
+        Returns:
+            Shape (*sample_shape, k), of the prior's kind.
+
+        Raises:
+            ArgumentError, ShapeError: If the condition or the indices do not fit.
+            ObservationError: If there is no x, or it does not fit.
+        """
+        shape, observed = check_sample_shape(sample_shape), self.condition_of(x)
+        chosen = check_dims(dims, self.prior.dim, "dims")
+        point = check_condition(to_numpy(condition, "condition"), self.prior.low, self.prior.high)
+        seed = self._next_seed()
+        draws = self.draw(_MAP_DRAWS, observed, random.word(seed, "start"), show_progress_bars=False)
+        theta = draw_conditional(
+            lambda rows: self.evaluate(rows, observed),
+            draws,
+            point,
+            chosen,
+            math.prod(shape),
+            self.prior.low,
+            self.prior.high,
+            random.generator(seed, "conditional"),
+        )
+        return self.prior.kind.give(theta).reshape(*shape, len(chosen))
+
+    def conditional_corrcoeff(self, condition: Any, x: Any | None = None) -> Any:
+        """How every two parameters correlate while all others are held.
+
+        Args:
+            condition: The theta at which they are held, shape (d,).
+            x: The observation; the default x if None.
+
+        Returns:
+            Shape (d, d), of the prior's kind, ones on the diagonal. The range looked at is that of the posterior's
+            draws.
+        """
+        observed = self.condition_of(x)
+        point = check_condition(to_numpy(condition, "condition"), self.prior.low, self.prior.high)
+        draws = self.draw(_MAP_DRAWS, observed, random.word(self._seed, "range"), show_progress_bars=False)
+        low, high = np.minimum(draws.min(0), point), np.maximum(draws.max(0), point)
+        return self.prior.kind.give(
+            conditional_correlations(lambda rows: self.evaluate(rows, observed), point, low, high)
+        )
+
     def boundary(self, x: Any | None = None) -> Boundary:
         """How much of the posterior's mass lies next to the prior's bounds; see `Boundary`."""
-        z = self._draw_z(_MAP_DRAWS, self.condition_of(x), random.word(self._seed, "boundary"))
+        z = self.draw_normal(_MAP_DRAWS, self.condition_of(x), random.word(self._seed, "boundary"))
         return boundary_mass(z, self.prior)
 
     def check(self, x: Any | None = None) -> Check:
@@ -243,12 +312,16 @@ class Posterior(ABC):
             ['misspecification', 'bounds', 'shrinkage']
         """
         observed = self.condition_of(x)
-        known = [] if self.predicted is None else [check_misspecification(self.predicted, observed)]
+        known = (
+            []
+            if self.predicted is None or observed.shape != self.x_shape
+            else [check_misspecification(self.predicted, observed)]
+        )
         return Check((*known, *self._audits(observed)))
 
     def _audits(self, x: np.ndarray) -> list[Verdict]:
         """What the posterior tells of itself at an x of shape x_shape."""
-        z = self._draw_z(_CHECK_DRAWS, x, random.word(self._seed, "check"))
+        z = self.draw_normal(_CHECK_DRAWS, x, random.word(self._seed, "check"))
         boundary = boundary_mass(z, self.prior)
         prior_draws = self.prior.sample(random.generator(self._seed, "check"), _CHECK_DRAWS)
         return [
@@ -260,28 +333,16 @@ class Posterior(ABC):
         """The posteriors at many x, shape (n, *x_shape), with `num` draws of each or of what proposes for it."""
 
         def draw() -> np.ndarray:
-            return np.stack([self._draw_z(num, row, random.word(seed, "at each", i)) for i, row in enumerate(x)])
+            return np.stack([self.draw_normal(num, row, random.word(seed, "at each", i)) for i, row in enumerate(x)])
 
         def density(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            values = np.stack([self._log_prob_z(part, at) for part, at in zip(rows, x)])
+            values = np.stack([self.log_prob_normal(part, at) for part, at in zip(rows, x)])
             return values, values
 
         return Conditionals(draw, density)
 
-    def pairplot(self, num_samples: int = 10_000, x: Any | None = None, **options: Any) -> tuple[Any, Any]:
-        """Draw from the posterior and plot every pair of parameters.
-
-        Args:
-            num_samples: Number of draws.
-            x: The observation; the default x if None.
-            **options: As for `homing.utils.pairplot`.
-
-        Returns:
-            The figure and its axes.
-        """
-        from homing.plots import pairplot
-
-        return pairplot(self.sample((num_samples,), x), **options)
+    pairplot = pairplot
+    to_arviz = to_arviz
 
     def save(self, path: str | Path) -> None:
         """Write the posterior to a file, for `homing.load(path)`; a file of that name is replaced.
@@ -298,6 +359,9 @@ class Posterior(ABC):
         """
         write_file(self.parts, Path(path))
 
+    def _with_leading_axis(self, x: np.ndarray) -> np.ndarray:
+        return x if x.ndim > len(self.x_shape) else x[None]
+
     def _next_seed(self) -> int:
         self._calls += 1
         return random.word(self._seed, "sample", self._calls)
@@ -306,7 +370,7 @@ class Posterior(ABC):
         what = "multi-round" if self.multi_round else "amortized"
         where = ""
         if self._x_o is not None:
-            where = f" Evaluates and samples by default at x={_brief(self._x_o[None])}."
+            where = f" Evaluates and samples by default at x={_brief(self._with_leading_axis(self._x_o))}."
         use = (
             "It was trained for one observation: `.sample()`, `.log_prob()` and `.map()` are right there, and perhaps "
             "nowhere else."
@@ -325,16 +389,3 @@ def _brief(array: np.ndarray) -> str:
         return str(array.tolist())
     head = ", ".join(str(value) for value in array.ravel()[:5].tolist())
     return f"[[{head}, ...]] (shape {array.shape})"
-
-
-def _check_shape(sample_shape: Any) -> tuple[int, ...]:
-    try:
-        shape = (int(sample_shape),) if np.ndim(sample_shape) == 0 else tuple(int(n) for n in sample_shape)
-        exact = list(shape) == np.atleast_1d(sample_shape).tolist()
-    except (TypeError, ValueError):
-        exact, shape = False, ()
-    if not exact or any(n < 0 for n in shape):
-        raise ArgumentError(
-            f"sample_shape must be a whole number or a tuple of them, zero or larger, found {sample_shape!r}."
-        )
-    return shape

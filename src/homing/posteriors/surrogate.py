@@ -2,14 +2,65 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Protocol
 
+import equinox as eqx
 import numpy as np
+from jax import Array
 
+from homing.errors import ArgumentError, ShapeError
 from homing.estimators import ConditionalDensity, Standardize
 from homing.estimators.validity import Validity
+from homing.posteriors.differentiable import LogPosterior, Scaled, log_valid, prior_map
 from homing.posteriors.ensemble import Ensemble
 from homing.priors import Prior
+
+
+class Surrogate(Protocol):
+    """What makes a posterior together with the prior: likelihoods or ratios, each up to a constant in z."""
+
+    @property
+    def num_members(self) -> int: ...
+
+    def log_likelihood(self, m: int, z: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """Member m's, of rows z, shape (n, d), at x of shape x_shape, or at several trials; (n,)."""
+        ...
+
+    def differentiable(self, m: int, x: np.ndarray) -> Any:
+        """Member m's log posterior at x as a JAX function of one z; ArgumentError if there is none."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class KnownLikelihood:
+    """A likelihood that the user has as a function, in place of a learned one.
+
+    Attributes:
+        function: From theta, shape (n, d), and x, as float64 NumPy arrays, to log likelihoods, shape (n,).
+        prior: The prior.
+    """
+
+    function: Callable[[np.ndarray, np.ndarray], Any]
+    prior: Prior
+    num_members = 1
+
+    def log_likelihood(self, m: int, z: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """Of rows z, shape (n, d), at x; NaN counts as impossible."""
+        values = np.asarray(self.function(self.prior.from_normal(z), x), np.float64)
+        if values.shape != (len(z),):
+            raise ShapeError(
+                f"The likelihood must return one value for each of {len(z)} rows of theta, found {values.shape}."
+            )
+        return np.where(np.isnan(values), -np.inf, values)
+
+    def differentiable(self, m: int, x: np.ndarray) -> Any:
+        """There is none."""
+        raise ArgumentError(
+            'This sampler follows gradients, and a likelihood given as a NumPy function has none. method="smc" or '
+            '"slice" needs densities only.'
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,12 +116,49 @@ class SurrogateLikelihood:
         return len(self.ensemble.members)
 
     def log_likelihood(self, m: int, z: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """Member m's, of rows z, shape (n, d), at one x of shape (p,) or each at its own, and that x is valid; (n,)."""
+        """Member m's, of rows z, shape (n, d), at one x of shape (p,), and that x is valid; (n,).
+
+        Several independent trials, x of shape (num_trials, p), count together.
+        """
+        seen, data = self.coordinates(z), self._data(np.atleast_2d(x))
+        member, valid = self.ensemble.member(m), self._log_valid(z)
+        return sum(
+            (member.log_prob_pairs(np.broadcast_to(row, (len(z), len(row))), seen) + valid for row in data),
+            np.zeros(len(z)),
+        )
+
+    def log_likelihood_pairs(self, m: int, z: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """The same of rows z, shape (n, d), each at its own x, shape (n, p)."""
+        return self.ensemble.member(m).log_prob_pairs(self._data(x), self.coordinates(z)) + self._log_valid(z)
+
+    def _log_valid(self, z: np.ndarray) -> np.ndarray | float:
+        return 0.0 if self.validity is None else self.validity.log_prob(z)
+
+    def differentiable(self, m: int, x: np.ndarray) -> LogPosterior:
+        """Member m's log posterior at x, of shape (p,) or (num_trials, p), as a JAX function of one z.
+
+        Raises:
+            ArgumentError: If the prior's map is not known as one.
+        """
+        member, seen = self.ensemble.members[m], self.coordinates
+        through = prior_map(seen.prior)  # also where the surrogate sees z: the prior has to be normal there
+        scaled = Scaled(through if seen.in_theta else None, *(a.astype(np.float32) for a in (seen.loc, seen.scale)))
+        valid = None if self.validity is None else log_valid(self.validity)
+        return LogPosterior(_OfData(member), self._data(np.atleast_2d(x)), scaled, valid)
+
+    def _data(self, x: np.ndarray) -> np.ndarray:
+        """What the densities see of data, shape (n, p)."""
         middle = 0.0 if self.whole is None else 0.5 * self.whole
-        data = self.standardize(np.atleast_2d(x) + middle)[:, self.varies]
-        data = np.broadcast_to(data, (len(z), data.shape[1]))
-        values = self.ensemble.member(m).log_prob_pairs(data, self.coordinates(z))
-        return values if self.validity is None else values + self.validity.log_prob(z)
+        return self.standardize(x + middle)[:, self.varies]
+
+
+class _OfData(eqx.Module):
+    """The log density of one row of data given what a likelihood sees of z."""
+
+    density: ConditionalDensity
+
+    def __call__(self, row: Array, u: Array) -> Array:
+        return self.density.log_prob(row, self.density.context(u))
 
 
 def likelihood_ensemble(members: list[ConditionalDensity], dim: int) -> Ensemble:

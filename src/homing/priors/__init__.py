@@ -3,5 +3,6 @@
 from homing.priors.adapt import as_prior, same_distribution
 from homing.priors.box import BoxUniform
 from homing.priors.prior import Prior
+from homing.priors.subset import marginal
 
-__all__ = ["BoxUniform", "Prior", "as_prior", "same_distribution"]
+__all__ = ["BoxUniform", "Prior", "as_prior", "marginal", "same_distribution"]

@@ -1,5 +1,6 @@
 """Where a round simulates, and what that means for learning."""
 
+from homing.proposals.gaussian import GaussianProposal
 from homing.proposals.proposal import FromDensity, FromPosterior, FromPrior, Proposal, as_proposal, mixture_weights
 from homing.proposals.truncated import Region, TruncatedPrior, posterior_region
 
@@ -7,6 +8,7 @@ __all__ = [
     "FromDensity",
     "FromPosterior",
     "FromPrior",
+    "GaussianProposal",
     "Proposal",
     "Region",
     "TruncatedPrior",

@@ -17,6 +17,7 @@ import numpy as np
 from homing.errors import ArgumentError, ObservationError, PriorError
 from homing.posteriors import Posterior
 from homing.priors import Prior, as_prior, same_distribution
+from homing.proposals.gaussian import GaussianProposal
 from homing.proposals.truncated import TruncatedPrior
 from homing.random import generator
 
@@ -83,7 +84,7 @@ class FromDensity:
         return self.density.log_prob(theta) - self.prior.log_prob(theta)
 
 
-Proposal = FromPrior | FromPosterior | FromDensity | TruncatedPrior
+Proposal = FromPrior | FromPosterior | FromDensity | TruncatedPrior | GaussianProposal
 
 
 def as_proposal(proposal: Any, prior: Prior) -> Proposal:
@@ -101,7 +102,7 @@ def as_proposal(proposal: Any, prior: Prior) -> Proposal:
     """
     if proposal is None or isinstance(proposal, FromPrior):
         return FromPrior(prior)
-    if isinstance(proposal, (FromPosterior, FromDensity, TruncatedPrior)):
+    if isinstance(proposal, (FromPosterior, FromDensity, TruncatedPrior, GaussianProposal)):
         return proposal
     if isinstance(proposal, Posterior):
         _check_dim(proposal.prior, prior)

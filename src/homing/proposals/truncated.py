@@ -24,8 +24,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from homing.posteriors import Ensemble
-from homing.posteriors.student import student_draws, student_log_density
+from homing.posteriors import HybridPosterior, Posterior
+from homing.posteriors.sampling.student import student_draws, student_log_density
 from homing.priors import Prior
 from homing.random import generator, word
 
@@ -80,29 +80,27 @@ class Region:
 
 
 def posterior_region(
-    ensemble: Ensemble,
-    prior: Prior,
-    x: np.ndarray,
+    posterior: Posterior,
     epsilon: float,
     seed: int,
     log_valid: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> Region:
-    """The region that holds all but epsilon of a posterior, a density of z at one x.
+    """The region that holds all but epsilon of a posterior at its default x; of two sides, the direct one's.
 
     Args:
-        ensemble: The posterior's density of z.
-        prior: The prior.
-        x: The observation, shape x_shape.
+        posterior: The posterior.
         epsilon: Share of the posterior left out.
         seed: Decides the draws that the threshold is from.
         log_valid: log p(valid | z) of rows z. Left out is also where a simulation is far less likely to be valid than
             it typically is under the posterior: nearly all would be wasted, and the posterior is as much smaller there.
     """
-    draws = ensemble.sample(_POSTERIOR_DRAWS, x, word(seed, "region"))
+    x, prior = posterior.condition_of(), posterior.prior
+    density = posterior.direct if isinstance(posterior, HybridPosterior) else posterior
+    draws = density.draw_normal(_POSTERIOR_DRAWS, x, word(seed, "region"))
     least = -np.inf if log_valid is None else float(np.median(log_valid(draws))) + _LEAST_VALID
 
     def log_ratio(z: np.ndarray) -> np.ndarray:
-        ratio = ensemble.log_prob(z, x) - prior.log_prob_normal(z)
+        ratio = density.log_prob_normal(z, x) - prior.log_prob_normal(z)
         return ratio if log_valid is None else np.where(log_valid(z) >= least, ratio, -np.inf)
 
     ratio = log_ratio(draws)

@@ -83,6 +83,11 @@ class Keeper(Protocol):
 
     def close(self) -> None: ...
 
+    @property
+    def source(self) -> Any:
+        """What a `RunView` looks into."""
+        ...
+
 
 class Memory:
     """Keeps things as long as the process lives."""
@@ -114,3 +119,7 @@ class Memory:
 
     def close(self) -> None:
         pass
+
+    @property
+    def source(self) -> Memory:
+        return self

@@ -90,6 +90,10 @@ class RunFile:
             raise
 
     @property
+    def source(self) -> Path:
+        return self.path
+
+    @property
     def _db(self) -> sqlite3.Connection:
         if self._connection is None:
             raise StoreError(f"{self.path} was closed; open it again to use it.")

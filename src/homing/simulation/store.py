@@ -58,6 +58,11 @@ class Store:
         self._keeper.close()
 
     @property
+    def source(self) -> Path | Memory:
+        """What a `RunView` of this run looks into: the run file, or the memory."""
+        return self._keeper.source
+
+    @property
     def rounds(self) -> Mapping[int, Round]:
         """The planned rounds by number, in the order of their ids; those with negative numbers are of checks."""
         return self._known().rounds
@@ -92,6 +97,12 @@ class Store:
     def remember(self, name: str, value: Any) -> None:
         """Write down a fact, JSON or an array; it replaces what had this name."""
         self._save_fact(name, to_json(value, name))
+
+    def collect(self, name: str, value: Any) -> None:
+        """Add to the list of this name, if it is not in there."""
+        known = self.recall(name, [])
+        if json.loads(to_json(value, name)) not in known:
+            self.remember(name, [*known, value])
 
     def recall(self, name: str, default: Any = None) -> Any:
         """A fact as JSON, arrays as lists."""

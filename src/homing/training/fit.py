@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import equinox as eqx
 import jax
@@ -29,7 +29,7 @@ import optax
 from jax import Array
 from paramax import NonTrainable, unwrap
 
-from homing.estimators import ConditionalDensity, Gaussians
+from homing.estimators import Gaussians
 from homing.programs import Program
 from homing.training.losses import Loss, Rows
 
@@ -37,6 +37,8 @@ _MAX_STRETCH = 64  # epochs between two returns to Python at most,
 _STRETCH_ENTRIES = 2**20  # and entries of their rows' orders, which are drawn in Python
 _STRETCH_SECONDS = 0.2
 _OTHER_THREADS = max(1, (os.cpu_count() or 1) - 1)  # beside this one
+
+Model = TypeVar("Model", bound=eqx.Module)
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,11 @@ class FitInfo:
     history: np.ndarray
     seconds: float
 
+    @property
+    def losses(self) -> list[list[float]]:
+        """`history` as JSON, in five digits: each member's as far as it was trained."""
+        return [[float(f"{loss:.5g}") for loss in row[:epochs]] for row, epochs in zip(self.history, self.epochs)]
+
 
 class _Split(NamedTuple):
     """A member's rows, as indices padded at the end, and how many there are."""
@@ -108,6 +115,7 @@ class _Settings(NamedTuple):
     last_epoch: Any  # of this stretch
     num_batches: Any  # of an epoch's training
     num_chunks: Any  # of a validation pass
+    seed: Any  # of the rows' random keys
 
 
 def _partition(model: Any) -> tuple[Any, Any]:
@@ -154,38 +162,41 @@ def _advance(
     """Train until the patience or the stretch ends, taking the rows in an epoch's order; also each epoch's loss."""
     shapes, rest = _partition(model)
     optimizer = _optimizer(settings)
-    slots = jnp.arange(batch_size)
+    slots, root = jnp.arange(batch_size), jax.random.key(settings.seed)
 
-    def batch_loss(params: Array, order: Array, start: Array, count: Array, num: Array) -> Array:
+    def batch_loss(params: Array, order: Array, start: Array, count: Array, num: Array, key: Array) -> Array:
         """Summed loss of `count` rows of `order` from `start` on; further rows in the other slots serve as atoms."""
         which = order[(start + slots) % num]
-        batch = jax.tree.map(lambda leaf: leaf[which], rows)
+        keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, which)
+        batch = jax.tree.map(lambda leaf: leaf[which], rows)._replace(key=keys)
         density = unwrap(eqx.combine(_from_vector(params, shapes), rest))
         values = loss(density, batch, jnp.minimum(num, batch_size), proposals)
         return jnp.where(slots < count, values, 0.0).sum()
 
-    def train_batch(b: Array, carry: tuple[Array, Any, Array]) -> tuple[Array, Any, Array]:
-        params, opt_state, order = carry
+    def train_batch(b: Array, carry: tuple[Array, Any, Array, Array]) -> tuple[Array, Any, Array, Array]:
+        params, opt_state, order, key = carry
         start = b * split.num_train // settings.num_batches
         count = (b + 1) * split.num_train // settings.num_batches - start
-        grads = jax.grad(lambda p: batch_loss(p, order, start, count, split.num_train) / count)(params)
+        grads = jax.grad(lambda p: batch_loss(p, order, start, count, split.num_train, key) / count)(params)
         updates, new_state = optimizer.update(grads, opt_state, params)
         new, old = (optax.apply_updates(params, updates), new_state), (params, opt_state)
         finite = jnp.isfinite(grads).all()  # a step that is not finite is left out
-        return *jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, old), order
+        return *jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, old), order, key
 
     def validate(params: Array) -> Array:
+        key = jax.random.fold_in(root, 0)
+
         def add(b: Array, total: Array) -> Array:
             start = b * batch_size
             count = jnp.clip(split.num_validation - start, 0, batch_size)
-            return total + batch_loss(params, split.validation, start, count, split.num_validation)
+            return total + batch_loss(params, split.validation, start, count, split.num_validation, key)
 
         return jax.lax.fori_loop(0, settings.num_chunks, add, jnp.zeros(())) / split.num_validation
 
     def epoch(carry: tuple[_State, Array, Array]) -> tuple[_State, Array, Array]:
         s, history, slot = carry
-        start = s.params, s.optimizer, orders[slot]
-        params, opt_state, _ = jax.lax.fori_loop(0, settings.num_batches, train_batch, start)
+        start = s.params, s.optimizer, orders[slot], jax.random.fold_in(root, s.epoch + 1)
+        params, opt_state, *_ = jax.lax.fori_loop(0, settings.num_batches, train_batch, start)
         value, now = validate(params), s.epoch + 1
         better = value < s.best_loss
         best, best_loss, best_epoch = (
@@ -224,7 +235,7 @@ def _split(is_validation: np.ndarray, size: int, rng: np.random.Generator) -> _S
 class _Outcome(NamedTuple):
     """One member's fit."""
 
-    model: ConditionalDensity
+    model: Any
     epochs: int
     converged: bool
     loss: float
@@ -232,7 +243,7 @@ class _Outcome(NamedTuple):
 
 
 def fit(
-    members: Sequence[ConditionalDensity],
+    members: Sequence[Model],
     rows: Rows,
     is_validation: np.ndarray,
     loss: Loss,
@@ -240,16 +251,16 @@ def fit(
     seed: int,
     proposals: Gaussians | None = None,
     on_epochs: Callable[[int], object] | None = None,
-) -> tuple[list[ConditionalDensity], FitInfo]:
+) -> tuple[list[Model], FitInfo]:
     """Train the members of an ensemble, each on its own split of the same rows.
 
     Args:
-        members: Densities of one structure, M of them.
+        members: Estimators of one structure, M of them: densities, ratios, or what else the loss knows.
         rows: NumPy arrays with n rows.
         is_validation: Shape (M, n), bool: each member's held-out rows; at least one of each role.
         loss: The loss of one mini-batch.
         options: Step size, patience and the like.
-        seed: Below 2**32; decides the order of the rows.
+        seed: Below 2**32; decides the order of the rows, and the noise of losses that draw any.
         proposals: For the non-atomic loss, the mixture of each source.
         on_epochs: Called with the number of epochs that the first member has been trained for, whenever its program
             returns.
@@ -295,7 +306,7 @@ def fit(
 
 
 def _fit_member(
-    model: ConditionalDensity,
+    model: Any,
     rows: Rows,
     is_validation: np.ndarray,
     loss: Loss,
@@ -316,6 +327,7 @@ def _fit_member(
         last_epoch=np.int32(0),
         num_batches=np.int32(num_batches),
         num_chunks=np.int32(-(-int(split.num_validation) // batch)),
+        seed=np.uint32(seed),
     )
     state, shuffle = _first_state(model, settings), np.random.default_rng([1, int(seed)])
     most = int(np.clip(_STRETCH_ENTRIES // len(rows.z), 1, _MAX_STRETCH))

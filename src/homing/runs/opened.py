@@ -9,18 +9,19 @@ from homing.diagnostics import Check
 from homing.diagnostics.verdict import check_from_json
 from homing.errors import NotTrainedError
 from homing.estimators import Builder
-from homing.inference.rounds import RoundRecord, Rounds
 from homing.posteriors import Posterior, restore
 from homing.posteriors.serialize import Packed, unpack
 from homing.priors import Prior, as_prior
+from homing.runs.rounds import RoundRecord, Rounds
 from homing.simulation import Result, RunView
+from homing.simulation.keeper import Memory
 
 
 class OpenedRun(RunView):
-    """A run file, read-only: its simulations, its rounds' records, and the posterior of any round. See `open`."""
+    """A run, read-only: its simulations, its rounds' records, and the posterior of any round. See `open`."""
 
-    def __init__(self, path: str | Path, prior: Prior | None, embedding_net: Any):
-        super().__init__(path)
+    def __init__(self, source: str | Path | Memory, prior: Prior | None, embedding_net: Any):
+        super().__init__(source)
         self._prior, self._embedding_net = prior, embedding_net
 
     @property
@@ -51,12 +52,12 @@ class OpenedRun(RunView):
             round = max(results)
         if round not in results:
             which = "" if round is None else f" of round {round}"
-            raise NotTrainedError(f"{self.path} has no posterior{which}; learned were rounds {sorted(results)}.")
+            raise NotTrainedError(f"{self.name} has no posterior{which}; learned were rounds {sorted(results)}.")
         result = results[round]
         if result.estimator["posterior"] is None:
             raise NotTrainedError(
-                f"The estimator of round {round} comes from a builder of the user's own, which {self.path} cannot "
-                "hold. Run the lines again that made the run: it is trained again from the simulations there."
+                f"The estimator of round {round} comes from a builder of the user's own, which a run file cannot hold. "
+                "Run the lines again that made the run: it is trained again from the simulations there."
             )
         return restore(unpack(Packed(result.estimator["posterior"], result.arrays), self._prior, self._embedding_net))
 

@@ -13,16 +13,30 @@ Sources: Del Moral, Doucet, Jasra, *Sequential Monte Carlo samplers*, 2006,
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
 
 import numpy as np
+
+from homing import random
+from homing.posteriors.sampling.target import Drawn, LogDensity, Target
 
 TARGET = 0.6  # effective share of the particles after a step
 _MAX_STEPS = 40
 _MOVES = 4  # Metropolis steps after each temperature; twice as many after the last
 
-LogDensity = Callable[[np.ndarray], np.ndarray]
+
+@dataclass(frozen=True)
+class Tempering:
+    """Tempered sequential Monte Carlo, with as many particles as draws are wanted. Reports `"acceptance"`."""
+
+    name: ClassVar[str] = "smc"
+
+    def draw(self, target: Target, num: int, seed: int, member: int = 0) -> Drawn:
+        start = target.start.sample(num, random.word(seed, "start", member))
+        rng = random.generator(seed, "moves", member)
+        found = temper(start, target.start.log_density, target.log_density, rng)
+        return Drawn(found.z, {"acceptance": found.acceptance})
 
 
 class Tempered(NamedTuple):

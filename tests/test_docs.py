@@ -1,0 +1,63 @@
+"""The documentation: each page's code runs as it is printed, and all of it builds without a warning."""
+
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).parents[1] / "docs"
+CELL = re.compile(r"^```\{code-cell\}\n(?::[^\n]*\n\n?)*(.*?)^```$", re.MULTILINE | re.DOTALL)
+PAGES = {
+    path.relative_to(DOCS).as_posix(): cells
+    for path in sorted(DOCS.rglob("*.md"))
+    if "_build" not in path.parts and (cells := CELL.findall(path.read_text(encoding="utf-8")))
+}
+
+
+def test_all_cells_are_found():
+    assert len(PAGES) >= 10
+    for page, cells in PAGES.items():
+        assert len(cells) == (DOCS / page).read_text(encoding="utf-8").count("{code-cell}")
+
+
+def pages():
+    """Tutorials are for every run of the tests, how-to pages for the long ones."""
+    return [page if page.startswith("tutorials/") else pytest.param(page, marks=pytest.mark.slow) for page in PAGES]
+
+
+@pytest.mark.parametrize("page", pages())
+def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
+    from matplotlib import pyplot
+
+    monkeypatch.chdir(tmp_path)
+    names = {"__name__": "__main__"}  # functions travel to workers as those of a script do
+    for cell in PAGES[page]:
+        exec(compile(cell, page, "exec"), names)
+    pyplot.close("all")
+    assert not list(tmp_path.iterdir())  # a page leaves nothing behind
+
+
+def test_the_documentation_builds_without_a_warning(tmp_path, monkeypatch):
+    """Code is run by the test above; `make docs` runs it where it is shown."""
+    monkeypatch.setenv("HOMING_DOCS_EXECUTION", "off")
+    command = [sys.executable, "-m", "sphinx", "--fail-on-warning", "-q", "-b", "html", str(DOCS), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
+    assert done.returncode == 0, done.stderr
+    pages = {path.relative_to(DOCS).with_suffix(".html") for path in DOCS.rglob("*.md") if "_build" not in path.parts}
+    assert not {page for page in pages if not (tmp_path / page).exists()}
+    losses = (tmp_path / "mathematics" / "losses.html").read_text(encoding="utf-8")
+    assert "<math" in losses
+    assert r"\(" not in losses
+
+
+def test_the_guide_for_users_of_sbi_names_what_there_is():
+    """Every `homing.name` on the page exists."""
+    text = (DOCS / "coming-from-sbi.md").read_text(encoding="utf-8")
+    names = set(re.findall(r"`(?:from )?(homing(?:\.\w+)+)", text))
+    assert len(names) > 10
+    for name in names:
+        room, _, last = name.rpartition(".")
+        assert importlib.util.find_spec(name) or hasattr(importlib.import_module(room), last), name

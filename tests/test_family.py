@@ -1,0 +1,202 @@
+"""Every method by name: a known posterior over rounds, by the driver and by hand; what they refuse."""
+
+import numpy as np
+import pytest
+from scipy.stats import gamma, multivariate_normal, norm
+
+from homing import inference as methods
+from homing.errors import ArgumentError, NotTrainedError, PriorError
+from homing.estimators import Gaussians, classifier_nn, posterior_nn
+from homing.inference import BNRE, FMPE, NPSE, SNLE, SNPE_A, SNPE_B, SNRE_A, SNRE_B, SNRE_C, TSNPE, infer
+from homing.inference.infer import METHODS
+from homing.posteriors import DividedPosterior, load
+from homing.priors import BoxUniform, as_prior, marginal
+
+BOX = BoxUniform([-1.0, -1.0], [1.0, 1.0])
+NOISE = 0.15
+X_O = np.array([0.4, -0.3])
+QUICK = {"max_num_epochs": 80}
+DIRECT = [TSNPE, SNPE_B, SNPE_A]
+VELOCITIES = [FMPE, NPSE]
+RATIOS = [SNRE_A, SNRE_B, SNRE_C, BNRE]
+
+
+def simulator(theta, rng):
+    return theta + NOISE * rng.normal(size=theta.shape)
+
+
+def made(method, prior=BOX, **options):
+    return method(simulator, prior, batched=True, show_progress_bars=False, **{"seed": 1, **options})
+
+
+def check(draws, x_o=X_O, wider=1.45, noise=NOISE, off=0.35):
+    np.testing.assert_allclose(draws.mean(0), x_o, atol=off * noise)
+    assert (draws.std(0) > 0.75 * noise).all()
+    assert (draws.std(0) < wider * noise).all()
+
+
+@pytest.fixture(scope="module")
+def runs():
+    """Each method's run, made when it is first asked for."""
+    done = {}
+
+    def run(method):
+        if method not in done:
+            inference = made(method)
+            done[method] = inference.run(X_O, 500), inference
+        return done[method]
+
+    return run
+
+
+@pytest.mark.parametrize("method", [*DIRECT, *VELOCITIES, *RATIOS], ids=lambda method: method.name)
+def test_the_driver_finds_the_posterior_over_rounds(method, runs):
+    posterior, inference = runs(method)
+    draws = posterior.sample((3000,))
+    check(draws, off=0.5 if method in VELOCITIES else 0.35)  # on so few rows velocity fields are less exact
+    assert (np.abs(draws) <= 1).all()
+    later = {"SNPE_A": "gaussian", "SNPE_B": "posterior"}.get(method.name, "truncated")
+    assert [record.proposal for record in inference.rounds] == ["prior", later]
+    assert sum(record.asked for record in inference.rounds) == 500
+    assert "multi-round" in str(posterior)
+
+
+@pytest.mark.parametrize("method", [TSNPE, SNPE_A, FMPE, SNRE_B], ids=lambda method: method.name)
+def test_its_density_is_normalised_and_that_of_its_draws(method, runs):
+    posterior, _ = runs(method)
+    axis = np.linspace(-0.999, 0.999, 100)
+    grid = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
+    density = np.exp(posterior.log_prob(grid)) * (axis[1] - axis[0]) ** 2
+    assert density.sum() == pytest.approx(1, abs=0.03)
+    np.testing.assert_allclose(density @ grid / density.sum(), posterior.sample((3000,)).mean(0), atol=0.02)
+    assert posterior.log_prob([[1.5, 0.0]])[0] == -np.inf
+
+
+@pytest.mark.parametrize("method", [TSNPE, SNPE_A, FMPE, SNRE_B], ids=lambda method: method.name)
+def test_it_can_be_saved(method, runs, tmp_path):
+    posterior, _ = runs(method)
+    posterior.save(tmp_path / "posterior.npz")
+    again = load(tmp_path / "posterior.npz")
+    assert type(again) is type(posterior)
+    np.testing.assert_array_equal(again.log_prob(X_O[None]), posterior.log_prob(X_O[None]))
+
+
+@pytest.mark.parametrize("method", [SNPE_B, SNPE_A, SNRE_B], ids=lambda method: method.name)
+def test_rounds_by_hand(method):
+    inference = made(method)
+    proposal = None
+    for _ in range(2):
+        posterior = inference(num_simulations=250, proposal=proposal, **QUICK)
+        proposal = posterior.set_default_x(X_O)
+    check(posterior.sample((3000,)))
+    np.testing.assert_allclose(posterior.default_x, X_O[None])
+
+
+def test_several_trials_add_up_for_ratios(runs):
+    posterior, _ = runs(SNRE_B)
+    trials = X_O + NOISE * np.array([[1.0, -1.0], [-1.0, 1.0], [0.5, 0.5], [-0.5, -0.5]])
+    check(posterior.sample((2000,), x=trials), wider=1.7, noise=NOISE / 2)
+
+
+def test_a_ratio_of_some_parameters(runs):
+    _, inference = runs(SNRE_B)
+    posterior = inference.marginal([1], x_o=X_O)
+    draws = posterior.sample((3000,))
+    assert draws.shape == (3000, 1)
+    check(draws, X_O[1:])
+    with pytest.raises(ArgumentError, match=r"parameters must be distinct indices from 0 to 1, found \[2\]"):
+        inference.marginal([2])
+    with pytest.raises(NotTrainedError, match="There are no simulations"):
+        made(SNRE_B).marginal([0])
+
+
+def test_priors_of_some_parameters():
+    rows = np.array([[0.3, 0.2, 1.5]])
+    independent = as_prior([norm(0, 1), gamma(2.0), norm(5, 1)])
+    some = marginal(independent, [2, 1])
+    np.testing.assert_allclose(some.log_prob(rows[:, [2, 1]]), norm(5, 1).logpdf(1.5) + gamma(2.0).logpdf(0.2))
+    covariance = np.array([[1.0, 0.5, 0.2], [0.5, 2.0, 0.1], [0.2, 0.1, 1.0]])
+    gaussian = as_prior(multivariate_normal(np.zeros(3), covariance))
+    exact = multivariate_normal(np.zeros(2), covariance[np.ix_([0, 2], [0, 2])])
+    np.testing.assert_allclose(marginal(gaussian, [0, 2]).log_prob(rows[:, [0, 2]]), exact.logpdf(rows[:, [0, 2]]))
+    assert marginal(independent, [0, 1, 2]) is independent
+
+    class Own:
+        low, high = np.zeros(2), np.ones(2)
+
+        def sample(self, shape, rng=None):
+            return rng.random((*shape, 2))
+
+        def log_prob(self, theta):
+            return np.where(((theta >= 0) & (theta <= 1)).all(-1), 0.0, -np.inf)
+
+    with pytest.raises(PriorError, match="The marginal of the prior is not known"):
+        marginal(as_prior(Own()), [0])
+
+
+def test_dividing_by_the_proposal_is_exact():
+    """A mixture learned perfectly from a normal proposal's rows gives the exact posterior."""
+
+    class Perfect:
+        x_shape = (1,)
+
+        def components(self, x):
+            # z ~ N(.5, .4^2), x = z + .3 e; u = (z - .5) / .4 is a standard normal under the proposal
+            precision = 1.0 + (0.4 / 0.3) ** 2
+            mean = (0.4 / 0.3) ** 2 * (x[0] - 0.5) / 0.4 / precision
+            return Gaussians(np.zeros(1), np.array([[mean]]), np.array([[[precision]]]))
+
+    posterior = DividedPosterior(
+        Perfect(), as_prior(norm(0, 1)), np.array([0.5]), np.array([[0.4]]), multi_round=True, seed=0
+    )
+    mixture = posterior.components(np.array([0.8]))
+    precision = 1 + 1 / 0.3**2
+    assert mixture.precisions[0, 0, 0] == pytest.approx(precision)
+    assert mixture.means[0, 0] == pytest.approx(0.8 / 0.3**2 / precision)
+
+
+def test_every_published_name_is_a_method():
+    for name, method in METHODS.items():
+        assert getattr(methods, name) is method
+    posterior = infer(simulator, BOX, "AALR", num_simulations=40, seed=0, batched=True, show_progress_bars=False)
+    assert "SNRE_A-class" in str(posterior)
+    with pytest.raises(ArgumentError, match=r"method must be one of SNPE, SNPE_C.*found 'SNPF'"):
+        infer(simulator, BOX, "SNPF")
+
+
+def test_what_they_refuse():
+    with pytest.raises(ArgumentError, match=r"density_estimator of TSNPE must be 'maf' or 'nsf' or 'mdn'.*found 'cnf'"):
+        made(TSNPE, density_estimator="cnf")
+    with pytest.raises(ArgumentError, match="density_estimator of FMPE must be 'cnf'"):
+        made(FMPE, density_estimator=posterior_nn("maf"))
+    with pytest.raises(ArgumentError, match='classifier must be "resnet", "mlp", "linear"'):
+        made(SNRE_A, classifier=3)
+    with pytest.raises(ArgumentError, match="The loss of SNRE_B has no option gamma; it has num_atoms"):
+        made(SNRE_B, loss_options={"gamma": 2.0})
+    assert made(SNRE_C, loss_options={"gamma": 2.0}, classifier=classifier_nn("mlp")).learner.loss.gamma == 2.0
+    with pytest.raises(ArgumentError, match="num_components must be a positive whole number, found 0"):
+        made(SNPE_A, num_components=0)
+    correlated = [norm(0, 1), gamma(2.0)]
+    assert made(SNPE_A, correlated).prior.dim == 2
+    with pytest.raises(PriorError, match="A prior is needed: BNRE"):
+        BNRE(simulator)
+    inference = made(SNPE_A)
+    posterior = inference(num_simulations=40, max_num_epochs=2).set_default_x(X_O)
+    with pytest.raises(ArgumentError, match=r"SNPE_A learns from the prior's simulations.*Found simulations from the"):
+        inference.append_simulations(np.zeros((20, 2)), np.zeros((20, 2)), proposal=posterior)
+    with pytest.raises(ArgumentError, match="sample_with must be one of"):
+        made(SNLE, sample_with="gibbs")
+
+
+def test_a_ratio_run_goes_on_where_it_ended(tmp_path):
+    path = tmp_path / "run.homing"
+    inference = made(SNRE_B, store=path)
+    next(inference.iterate(X_O, 500))
+    inference.close()
+    resumed = made(SNRE_B, store=path)
+    posterior = resumed.run(X_O, 500)
+    resumed.close()
+    whole = made(SNRE_B).run(X_O, 500)
+    np.testing.assert_array_equal(posterior.sample((5,)), whole.sample((5,)))
+    with pytest.raises(Exception, match="loss"):
+        made(SNRE_B, store=path, loss_options={"num_atoms": 5})

@@ -1,0 +1,233 @@
+"""Samplers of densities that are known up to a constant: each against exact answers, and what they report."""
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.scipy.special import logsumexp
+from scipy.stats import norm, truncnorm
+
+from homing.errors import ArgumentError, ShapeError
+from homing.inference.samplers import as_sampler
+from homing.posteriors import (
+    MCMC,
+    EnsemblePosterior,
+    ImportanceSamplingPosterior,
+    MCMCPosterior,
+    RejectionPosterior,
+    VIPosterior,
+    load,
+    sampled_posterior,
+)
+from homing.posteriors.sampling.chains import effective, rhat
+from homing.priors import BoxUniform, as_prior
+
+NORMAL = as_prior([norm(0, 1), norm(0, 1)])
+NOISE = 0.5
+X_O = np.array([0.8, -0.4])
+NUM = 4000
+# What each is allowed for the Monte Carlo error of its mean, in draws that count for one.
+LIGHT = {"smc": 4, "slice": 4, "nuts": 3, "hmc": 4, "importance": 3, "rejection": 2, "vi": 8}
+
+
+class LogTarget(eqx.Module):
+    """One mode at x, or a second one opposite, under a standard normal prior."""
+
+    x: np.ndarray
+    both: bool = eqx.field(static=True)
+
+    def __call__(self, z):
+        centres = jnp.stack([self.x, -self.x]) if self.both else self.x[None]
+        return logsumexp(-0.5 * ((z - centres) ** 2).sum(1) / NOISE**2) - 0.5 * (z**2).sum()
+
+
+class Exact:
+    """A likelihood with a known posterior: normal, or two normals of equal weight."""
+
+    num_members = 1
+
+    def __init__(self, both=False):
+        self.both = both
+
+    def log_likelihood(self, m, z, x):
+        centres = [x, -x] if self.both else [x]
+        return np.logaddexp.reduce([-0.5 * ((z - c) ** 2).sum(1) / NOISE**2 for c in centres])
+
+    def differentiable(self, m, x):
+        return LogTarget(x.astype(np.float32), self.both)
+
+
+MEAN, STD = X_O / (1 + NOISE**2), np.sqrt(NOISE**2 / (1 + NOISE**2))
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_a_sampler_gives_the_posterior_and_says_how_well(name):
+    posterior = sampled_posterior(Exact(), NORMAL, x_shape=(2,), x_o=X_O, sampler=as_sampler(name), seed=1)
+    draws = posterior.sample((NUM,), show_progress_bars=False)
+    error = STD * np.sqrt(LIGHT[name] / NUM)
+    np.testing.assert_allclose(draws.mean(0), MEAN, atol=5 * error)
+    np.testing.assert_allclose(draws.std(0), STD, rtol=5 * np.sqrt(LIGHT[name] / 2 / NUM))
+    info = posterior.sampling_info()
+    assert info["evidence_effective"] > 0.3
+    assert info["evidence_khat"] < 0.7
+    if name in ("slice", "nuts", "hmc"):
+        assert info["rhat"] < 1.02
+        assert info["effective"] > NUM / LIGHT[name] / 2
+        assert info["divergences"] == 0
+    if name in ("importance", "rejection", "vi"):
+        assert info["khat"] < 0.7
+        assert info["effective"] > 500
+
+
+@pytest.mark.parametrize("name", ["smc", "slice", "nuts", "importance"])
+def test_both_modes_get_their_share(name):
+    x_o = np.array([1.5, 1.5])
+    posterior = sampled_posterior(Exact(both=True), NORMAL, x_shape=(2,), x_o=x_o, sampler=as_sampler(name), seed=2)
+    draws = posterior.sample((NUM,), show_progress_bars=False)
+    assert (draws[:, 0] > 0).mean() == pytest.approx(0.5, abs=0.07)
+    np.testing.assert_allclose(np.abs(draws.mean(1)).mean(), 1.5 / (1 + NOISE**2), atol=0.03)
+
+
+def test_the_density_is_normalised_and_that_of_the_draws():
+    posterior = sampled_posterior(Exact(), NORMAL, x_shape=(2,), x_o=X_O, sampler=as_sampler("smc"), seed=1)
+    theta = posterior.sample((50,), show_progress_bars=False)
+    exact = norm(MEAN, STD).logpdf(theta).sum(1)
+    np.testing.assert_allclose(posterior.log_prob(theta), exact, atol=0.05)
+
+
+def test_the_same_seed_gives_the_same_draws_and_another_x_others():
+    def made():
+        return MCMCPosterior(Exact(), NORMAL, x_o=X_O, seed=3, show_progress_bars=False)
+
+    one, two = made(), made()
+    np.testing.assert_array_equal(one.sample((10,)), two.sample((10,)))
+    assert abs(one.sample((500,), x=[-2.0, 2.0]).mean(0)[0] - one.sample((500,)).mean(0)[0]) > 1
+
+
+def test_a_likelihood_that_is_known_is_a_function_of_theta_and_x():
+    def log_likelihood(theta, x):
+        return -0.5 * ((theta - x) ** 2).sum(1) / 0.1**2
+
+    for kind in (MCMCPosterior, RejectionPosterior, ImportanceSamplingPosterior):
+        posterior = kind(log_likelihood, BoxUniform([-1.0], [1.0]), x_o=[0.95], show_progress_bars=False)
+        draws = posterior.sample((2000,))
+        assert draws.max() <= 1  # the bound cuts the likelihood in half
+        exact = truncnorm(-19.5, 0.5, loc=0.95, scale=0.1)
+        assert draws.mean() == pytest.approx(exact.mean(), abs=5 * exact.std() * np.sqrt(3 / 2000))
+    assert str(posterior).startswith("Posterior conditional density p(θ|x) (amortized). Evaluates and samples by")
+    assert "This ImportanceSamplingPosterior-object was obtained with" in str(posterior)
+
+
+def test_what_a_likelihood_must_give():
+    posterior = MCMCPosterior(lambda theta, x: theta, NORMAL, x_o=X_O, show_progress_bars=False)
+    with pytest.raises(ShapeError, match=r"one value for each of \d+ rows of theta, found \(\d+, 2\)"):
+        posterior.sample((5,))
+    with pytest.raises(ArgumentError, match="The shape of x is not known: pass x_o, or x_shape"):
+        MCMCPosterior(Exact(), NORMAL)
+
+
+def test_gradients_of_a_plain_function_are_refused():
+    for posterior in (
+        MCMCPosterior(lambda theta, x: -(theta**2).sum(1), NORMAL, x_o=X_O, sampler=MCMC("nuts")),
+        VIPosterior(lambda theta, x: -(theta**2).sum(1), NORMAL, x_o=X_O),
+    ):
+        with pytest.raises(ArgumentError, match="a likelihood given as a NumPy function has none"):
+            posterior.sample((5,), show_progress_bars=False)
+
+
+def test_rejection_that_falls_short_says_so_and_resamples():
+    def narrow(theta, x):
+        return -0.5 * ((theta - x) ** 2).sum(1) / 0.003**2
+
+    posterior = RejectionPosterior(narrow, NORMAL, x_o=X_O, show_progress_bars=False)
+    with pytest.warns(UserWarning, match="Rejection sampling accepted .* fewer than the 16384 draws"):
+        draws = posterior.sample((100,))
+    np.testing.assert_allclose(draws.mean(0), X_O, atol=0.01)
+
+
+def test_samplers_by_name():
+    assert as_sampler("hmc", {"num_leapfrog": 3}) == MCMC("hmc", num_leapfrog=3)
+    assert as_sampler(MCMC("slice", thin=3)).thin == 3
+    with pytest.raises(ArgumentError, match=r"sample_with must be one of 'smc', 'mcmc'.*found 'gibbs'"):
+        as_sampler("gibbs")
+    with pytest.raises(ArgumentError, match="The sampler 'slice' has no option chains; it has num_chains"):
+        as_sampler("slice", {"chains": 3})
+    with pytest.raises(ArgumentError, match="A sampler is a name, or a value without further options"):
+        as_sampler(MCMC(), {"thin": 1})
+    with pytest.raises(ArgumentError, match="num_chains must be a positive whole number, found 0"):
+        MCMC(num_chains=0)
+    with pytest.raises(ArgumentError, match="mcmc_method must be one of 'nuts', 'hmc', 'slice', found 'gibbs'"):
+        MCMC("gibbs")
+
+
+def test_rhat_and_effective_size_tell_chains_that_have_not_met():
+    rng = np.random.default_rng(0)
+    apart = rng.normal(size=(200, 10, 1)) + np.arange(10)[:, None]
+    walk = 0.1 * np.cumsum(rng.normal(size=(200, 10, 1)), axis=0)
+    good = rng.normal(size=(200, 10, 1))
+    assert rhat(good) < 1.01 < 1.5 < rhat(apart)
+    assert effective(walk) < 100 < 1500 < effective(good) < 2700
+
+
+class TestEnsemble:
+    def made(self, **options):
+        one, two = (
+            MCMCPosterior(lambda theta, x, c=c: -200 * (theta[:, 0] - c) ** 2, BoxUniform([-1.0], [1.0]), x_o=[0.0])
+            for c in (-0.5, 0.5)
+        )
+        return EnsemblePosterior([one, two], [1, 3], show_progress_bars=False, **options)
+
+    def test_it_is_the_mixture(self):
+        posterior = self.made()
+        draws = posterior.sample((4000,))[:, 0]
+        assert (draws > 0).mean() == pytest.approx(0.75, abs=5 * np.sqrt(0.75 * 0.25 / 4000))
+        exact = np.log(0.25 * norm.pdf(-0.45, -0.5, 0.05) + 0.75 * norm.pdf(-0.45, 0.5, 0.05))
+        assert posterior.log_prob([[-0.45]])[0] == pytest.approx(exact, abs=0.05)
+        assert "mixture of 2 posteriors" in str(posterior)
+
+    def test_what_it_refuses(self):
+        with pytest.raises(ArgumentError, match="needs at least one"):
+            EnsemblePosterior([])
+        members = self.made().posteriors
+        with pytest.raises(ArgumentError, match="weights must be 2 numbers"):
+            EnsemblePosterior(members, [1, -1])
+        other = MCMCPosterior(lambda theta, x: theta[:, 0], BoxUniform([0.0], [1.0]), x_o=[0.0])
+        with pytest.raises(ArgumentError, match="must have one prior and one shape of x"):
+            EnsemblePosterior([members[0], other])
+
+
+def test_an_ensemble_of_exact_posteriors_in_a_file(tmp_path):
+    posterior = MCMCPosterior(lambda theta, x: -(theta**2).sum(1), NORMAL, x_o=X_O)
+    with pytest.raises(ArgumentError, match="cannot be stored"):
+        posterior.save(tmp_path / "posterior.npz")
+    with pytest.raises(Exception, match="cannot be read"):
+        load(tmp_path / "posterior.npz")
+
+
+def test_conditionals_hold_the_other_parameters():
+    """Two parameters whose difference is known well: each alone is loose, and tight once the other is held."""
+
+    def log_likelihood(theta, x):
+        return -0.5 * (theta[:, 0] - theta[:, 1]) ** 2 / 0.1**2
+
+    posterior = MCMCPosterior(log_likelihood, BoxUniform([-1.0] * 3, [1.0] * 3), x_o=[0.0], show_progress_bars=False)
+    assert posterior.sample((2000,)).std(0)[0] > 0.45
+    draws = posterior.sample_conditional((2000,), condition=[0.0, 0.3, 0.0], dims=[0])
+    assert draws.shape == (2000, 1)
+    assert draws.mean() == pytest.approx(0.3, abs=0.015)
+    assert draws.std() == pytest.approx(0.1, rel=0.1)
+    correlation = posterior.conditional_corrcoeff([0.0, 0.0, 0.0])
+    assert correlation[0, 1] > 0.8
+    assert abs(correlation[0, 2]) < 0.01
+    np.testing.assert_allclose(np.diag(correlation), 1)
+
+
+def test_what_conditionals_refuse():
+    posterior = MCMCPosterior(Exact(), NORMAL, x_o=X_O, show_progress_bars=False)
+    with pytest.raises(ArgumentError, match=r"dims must be distinct indices from 0 to 1, at least one, found \[2\]"):
+        posterior.sample_conditional((5,), [0.0, 0.0], [2])
+    with pytest.raises(ShapeError, match=r"condition must be one theta, shape \(2,\), found \(3,\)"):
+        posterior.sample_conditional((5,), [0.0, 0.0, 0.0], [0])
+    box = MCMCPosterior(lambda theta, x: theta[:, 0], BoxUniform([0.0], [1.0]), x_o=[0.0])
+    with pytest.raises(ArgumentError, match="condition must lie within the prior's support"):
+        box.conditional_corrcoeff([2.0])
