@@ -81,13 +81,15 @@ def uniform_resolution(n: int, num_draws: int, num_tests: int) -> float:
 
 
 def reading(ranks: np.ndarray, num_draws: int) -> Reads:
-    """What ranks of the truth, shape (n,), that are not uniform look like: in their mean or in their spread."""
+    """What ranks of the truth, shape (n,), that are not uniform look like: in their mean, their spread or their tails."""
     n, u = len(ranks), (ranks + 0.5) / (num_draws + 1)
-    shift = (u.mean() - 0.5) * np.sqrt(12 * n)  # both in standard errors
+    shift = (u.mean() - 0.5) * np.sqrt(12 * n)  # each in standard errors
     spread = (u.var() - 1 / 12) * np.sqrt(180 * n)
-    if abs(shift) >= abs(spread):
+    tails = ((np.abs(u - 0.5) > 0.45).mean() - 0.1) * np.sqrt(n / 0.09)
+    wide = max(spread, tails, key=abs)
+    if abs(shift) >= abs(wide):
         return "shifted"
-    return "overconfident" if spread > 0 else "conservative"
+    return "overconfident" if wide > 0 else "conservative"
 
 
 @lru_cache(maxsize=4)

@@ -213,24 +213,18 @@ def _near(
 
 
 def _at_x_o(posterior: Posterior, x_o: np.ndarray, region: Region | None, pool: _Pool, seed: int) -> list[Verdict]:
-    """L-C2ST, with the posterior's mean and spread for the data: all that it makes of them."""
+    """L-C2ST, with the posterior's mean in place of the data: few numbers, and what the posterior makes of them."""
     weights = pool.log_weights[:, 1:]
-    rows = np.asarray(np.isfinite(weights).any(1))
-    rows[rows] = effective_draws(weights[rows]) >= _LEAST_EFFECTIVE
+    rows = np.flatnonzero(np.isfinite(weights).any(1))
+    rows = rows[effective_draws(weights[rows]) >= _LEAST_EFFECTIVE]
     at_x_o = posterior.prior.to_normal(posterior.draw(_AT_X_O, x_o, random.word(seed, "x_o"), False))
     at_x_o = at_x_o if region is None else at_x_o[region.contains(at_x_o)]
-    if rows.sum() < _LEAST_PAIRS or len(at_x_o) < _LEAST_EFFECTIVE:
+    if len(rows) < _LEAST_PAIRS or len(at_x_o) < _LEAST_EFFECTIVE:
         return []
     rng = random.generator(seed, "equal")
     chosen = [rng.choice(_DRAWS, _FEW_DRAWS, p=row) for row in normalised(weights[rows])]
     draws = np.stack([part[few] for part, few in zip(pool.z[rows, 1:], chosen)])
-    seen, seen_o = _summary(draws), _summary(at_x_o[None])[0]
-    return [check_local_c2st(pool.z[rows, 0], draws, seen, at_x_o, seen_o, seed=seed)]
-
-
-def _summary(draws: np.ndarray) -> np.ndarray:
-    """Mean and spread of draws, shape (n, S, d); shape (n, 2 d)."""
-    return np.concatenate([draws.mean(1), np.log(np.maximum(draws.std(1), 1e-12))], axis=1)
+    return [check_local_c2st(pool.z[rows, 0], draws, draws.mean(1), at_x_o, at_x_o.mean(0), seed=seed)]
 
 
 def _about_x_o(
