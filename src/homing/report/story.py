@@ -86,7 +86,7 @@ def tell(
 
     Args:
         run: The run.
-        check: What diagnostics said of its posterior; by default the newest check that the run keeps.
+        check: What diagnostics said of its posterior; by default what the run keeps of its newest posterior.
         labels: The parameters' names; by default those in the run file, if there are.
         points: True parameters, shape (d,).
         x: The observation, where the run does not know it.
@@ -108,8 +108,16 @@ def tell(
     learned, missing = _learn(run, records, x, posterior, points, {} if memory is None else memory)
     name = "A run in memory" if run.path is None else run.path.name
     source = "run = inference.view" if run.path is None else f"run = homing.open({str(run.path)!r})"
-    told = check or next(reversed(getattr(run, "checks", ())), None)  # the newest that the run keeps
+    told = check or (_kept(run, rounds, records) if posterior is None else None)
     return Story(name, source, facts, rounds, records, learned, missing, told, names, points)
+
+
+def _kept(run: OpenedRun, rounds: Mapping[int, Round], records: Rounds) -> Check | None:
+    """The newest check in the run, if it is of the newest posterior: nothing was learned since."""
+    checks = [known for number, known in rounds.items() if number < 0 and known.result is not None]
+    if not checks or not records or checks[-1].proposal["after"] != records[-1].round:
+        return None
+    return run.checks[-1]
 
 
 def _learn(

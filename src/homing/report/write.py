@@ -44,7 +44,7 @@ def report(
     Args:
         run: A run file, what `homing.open` returned, or an inference object.
         path: The page, best with the suffix .html; a file of that name is replaced.
-        check: What diagnostics said of the posterior; by default the newest check that the run keeps.
+        check: What diagnostics said of the posterior; by default what the run keeps of its newest posterior.
         labels: The parameters' names, with units; by default those in the run file, if there are.
         points: True parameters to mark, shape (d,).
         x: The observation, where the run does not know it.
