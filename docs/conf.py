@@ -15,7 +15,16 @@ project = "homing"
 author = copyright = "The homing developers"
 release = version = homing.__version__
 
-extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "myst_nb", "sphinx_copybutton", "docstrings", "mathml", "rooms"]
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "myst_nb",
+    "sphinx_copybutton",
+    "docstrings",
+    "mathml",
+    "rooms",
+    "commands",
+]
 exclude_patterns = ["_build"]
 nitpicky = False
 default_role = "literal"  # docstrings write code in single backticks

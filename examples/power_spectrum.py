@@ -25,7 +25,7 @@ prior = BoxUniform(low=[-1.0, -3.0, 0.0], high=[1.0, 0.5, 3.0])
 _frequencies = 2 * np.pi * np.fft.fftfreq(CELLS)
 WAVENUMBER = np.hypot(_frequencies[:, None], _frequencies[: CELLS // 2 + 1])
 EDGES = np.geomspace(2 * np.pi / CELLS, np.pi, BANDS + 1)
-BAND = np.digitize(WAVENUMBER, EDGES[:-1] * (1 - 1e-9)) * (WAVENUMBER < np.pi)  # 0: no band
+BAND = np.digitize(WAVENUMBER, EDGES[:-1] * (1 - 1e-9)) * (np.pi > WAVENUMBER)  # 0: no band
 
 
 def power(theta):
@@ -45,7 +45,7 @@ def maps(theta, rng):
 def simulator(theta, rng):
     """The logarithm of each map's mean power in each band, shape (n, 12)."""
     waves = np.abs(np.fft.rfft2(maps(theta, rng))) ** 2 / CELLS**2
-    return np.log([[part[BAND == band].mean() for band in range(1, BANDS + 1)] for part in waves])
+    return np.log([[part[band == BAND].mean() for band in range(1, BANDS + 1)] for part in waves])
 
 
 def draw(samples, picture):

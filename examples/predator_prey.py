@@ -4,8 +4,8 @@ Hares u multiply and are eaten, lynxes v eat and die: du/dt = (α - β v) u, dv/
 thousands, with log-normal noise. What is inferred: the four rates, the numbers of both in 1900, and the two noises.
 
 Known: the likelihood of this model can be written down; Carpenter's case study uses it, with another wide prior, for
-Hamiltonian Monte Carlo (*Predator-Prey Population Dynamics: the Lotka-Volterra model in Stan*, 2018): α = 0.55 ± 0.06, β = 0.028 ± 0.004,
-γ = 0.80 ± 0.09, δ = 0.024 ± 0.004, u = 34 ± 3, v = 5.9 ± 0.5, and 0.25 ± 0.04 for both noises.
+Hamiltonian Monte Carlo (*Predator-Prey Population Dynamics: the Lotka-Volterra model in Stan*, 2018): α = 0.55 ± 0.06,
+β = 0.028 ± 0.004, γ = 0.80 ± 0.09, δ = 0.024 ± 0.004, u = 34 ± 3, v = 5.9 ± 0.5, and 0.25 ± 0.04 for both noises.
 
 Source of the counts: see data/lynx_hare.csv.
 """

@@ -18,6 +18,7 @@ BUILDERS = {
     "maf": posterior_nn("maf"),
     "nsf": posterior_nn("nsf"),
     "mdn": posterior_nn("mdn"),
+    "cnf": posterior_nn("cnf", hidden_features=20, num_transforms=2),
     "maf with an embedding": posterior_nn("maf", embedding_net=lambda x: jnp.tanh(x).sum(0)),
 }
 FLOWS = ["maf", "nsf", "maf with an embedding"]

@@ -335,12 +335,15 @@ class TorchNet:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"model": "flow"}, r"model must be one of 'maf', 'nsf', 'mdn', found 'flow'"),
+        ({"model": "flow"}, r"model must be one of 'maf', 'nsf', 'mdn', 'cnf', found 'flow'"),
         ({"hidden_features": 0}, r"hidden_features must be a positive whole number .* found 0"),
         ({"num_transforms": 2.5}, r"num_transforms must be a positive whole number .* found 2.5"),
         ({"num_bins": 1}, r"num_bins must be a positive whole number \(bins at least 2\), found 1"),
         ({"num_components": -1}, r"num_components must be a positive whole number .* found -1"),
-        ({"embedding_net": 3}, r"embedding_net must be a JAX function or an equinox module, found int"),
+        (
+            {"embedding_net": 3},
+            r"embedding_net must be one of homing.embeddings, a JAX function or an equinox module, found int",
+        ),
         ({"embedding_net": TorchNet()}, r"embedding_net is a torch module; training runs in JAX"),
         ({"z_score_x": "robust"}, r'z_score_x must be "independent", "structured" or "none", found \'robust\''),
         ({"z_score_theta": "all"}, r'z_score_theta must be "independent", "structured" or "none", found \'all\''),

@@ -42,7 +42,7 @@ def test_seeds_that_are_none(seed):
 
 
 def test_estimators_that_are_none():
-    with pytest.raises(ArgumentError, match="model must be one of 'maf', 'nsf', 'mdn', found 'flow'"):
+    with pytest.raises(ArgumentError, match="model must be one of 'maf', 'nsf', 'mdn', 'cnf', found 'flow'"):
         start(density_estimator="flow")
     with pytest.raises(ArgumentError, match='density_estimator must be "maf", "nsf", "mdn", or a builder, found 7'):
         start(density_estimator=7)
@@ -69,7 +69,7 @@ def test_a_simulator_that_is_none():
 
 
 def test_methods_that_are_none():
-    with pytest.raises(ArgumentError, match=r"method must be one of SNPE, SNPE_C, APT, NPE, found 'ABC'"):
+    with pytest.raises(ArgumentError, match=r"method must be one of SNPE, .*, BNRE, found 'ABC'"):
         infer(simulator, BOX, method="ABC")
 
 

@@ -86,7 +86,9 @@ def atomic_by_hand(log_q, log_prior, num_atoms, num_rows):
 )
 def test_atomic_is_its_formula(n, num_rows, num_atoms):
     rows = gaussian_rows(n)
-    rows = Rows(*(leaf[np.arange(n) % num_rows] for leaf in rows))  # what a batch larger than the data looks like
+    rows = jax.tree.map(
+        lambda leaf: leaf[np.arange(n) % num_rows], rows
+    )  # what a batch larger than the data looks like
     density = Shifted(jnp.float32(0.3), jnp.float32(0.2))
     found = values(Atomic(num_atoms), density, rows, np.int32(num_rows))
     precision = np.exp(-0.4) * (1 + S**2) / S**2
@@ -101,7 +103,7 @@ def test_every_atom_is_another_row():
     density = Shifted(jnp.float32(0.0), jnp.float32(0.0))
     found = np.asarray(values(Atomic(12), density, rows, np.int32(12)))
     order = np.random.default_rng(1).permutation(12)
-    other = values(Atomic(12), density, Rows(*(leaf[order] for leaf in rows)), np.int32(12))
+    other = values(Atomic(12), density, jax.tree.map(lambda leaf: leaf[order], rows), np.int32(12))
     np.testing.assert_allclose(other, found[order], atol=1e-5)
 
 
@@ -144,7 +146,7 @@ def slopes(loss, at, batches, proposals):
 
 def gradients(loss, rows, at, batch=100):
     """The mean gradient at (shift, log width), in standard errors."""
-    batches = Rows(*(leaf.reshape(-1, batch, *leaf.shape[1:]) for leaf in rows))
+    batches = jax.tree.map(lambda leaf: leaf.reshape(-1, batch, *leaf.shape[1:]), rows)
     known = proposals() if isinstance(loss, NonAtomic) else None
     found = np.asarray(slopes(loss, tuple(map(np.float32, at)), batches, known), np.float64)
     return found.mean(0) / (found.std(0) / np.sqrt(len(found)))

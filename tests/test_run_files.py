@@ -213,7 +213,7 @@ def test_an_interrupted_run_keeps_all_and_goes_on(tmp_path, times, num_workers, 
         return simulator(theta, rng)
 
     inference = snpe(tmp_path / "run", slow, num_workers=num_workers)
-    done, record = [], inference._campaign._store.record
+    done, record = [], inference._campaign.store.record
     interrupt = [threading.Timer(0.2 + 0.004 * k, os.kill, (os.getpid(), signal.SIGINT)) for k in range(times)]
 
     def acknowledged(ids, outcomes):
@@ -222,7 +222,7 @@ def test_an_interrupted_run_keeps_all_and_goes_on(tmp_path, times, num_workers, 
         while interrupt:
             interrupt.pop().start()
 
-    inference._campaign._store.record = acknowledged
+    inference._campaign.store.record = acknowledged
     with pytest.raises(KeyboardInterrupt):
         lines(inference, "by hand")
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

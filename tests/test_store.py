@@ -96,6 +96,31 @@ def test_rounds_follow_each_other_and_the_newest_may_grow(place):
     assert [len(known.ids) for known in store.rounds.values()] == [7, 5]
 
 
+def test_checks_are_numbered_apart_from_rounds(place):
+    """Between two rounds, with ids like all others; rounds count as if there were none."""
+    store = place.store
+    parts = {1: slice(0, 4), -1: slice(4, 6), -2: slice(6, 7), 2: slice(7, 11)}
+    ids = [store.plan(number, THETA[rows], SEEDS[rows]) for number, rows in parts.items()]
+    assert np.concatenate(ids).tolist() == list(range(11))
+    with pytest.raises(ArgumentError, match="plan: others were planned after round -2; plan round -3 instead"):
+        store.plan(-2, THETA[11:], SEEDS[11:])
+    with pytest.raises(ArgumentError, match="plan: expected round -3 or more of round -2, found round -4"):
+        store.plan(-4, THETA[11:], SEEDS[11:])
+    store.record(np.array([10, 4, 6, 0]), outcomes([10, 4, 6, 0]))
+    store = place.again()
+    assert list(store.rounds) == [1, -1, -2, 2]
+    assert [known.ids.tolist() for known in store.rounds.values()] == [[0, 1, 2, 3], [4, 5], [6], [7, 8, 9, 10]]
+    np.testing.assert_array_equal(store.rounds[-1].theta, THETA[4:6])
+    np.testing.assert_array_equal(store.outcomes(-1).x[0], X[4])
+    np.testing.assert_array_equal(store.outcomes(-2).x, X[6:7])
+    np.testing.assert_array_equal(store.outcomes(2).x[-1], X[10])
+    store.finish(-2, {"says": "believe"})
+    with pytest.raises(ArgumentError, match="plan: round -2 is finished; plan round -3 instead"):
+        store.plan(-2, THETA[11:], SEEDS[11:])
+    assert store.plan(3, THETA[11:], SEEDS[11:]).tolist() == [11]
+    assert place.again().rounds[-2].result.record == {"says": "believe"}
+
+
 def test_results_are_kept_and_replaced(place):
     place.store.plan(1, THETA, SEEDS)
     arrays = {"layers/0": RNG.normal(size=(3, 2)).astype(np.float32), "names": np.array(["a", "ö"])}

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from homing.plots import pairplot
     from homing.posteriors import load
     from homing.priors import BoxUniform
-    from homing.simulation import command
+    from homing.report import report
+    from homing.simulation import command, pad_trials
 
 __version__ = "0.1.0"
 
@@ -37,9 +38,11 @@ __all__ = [
     "infer",
     "load",
     "open",
+    "pad_trials",
     "pairplot",
     "posterior_nn",
     "prepare_for_sbi",
+    "report",
     "simulate_for_sbi",
 ]
 
@@ -50,9 +53,11 @@ _ROOMS = {
     "infer": "inference",
     "load": "posteriors",
     "open": "inference",
+    "pad_trials": "simulation",
     "pairplot": "plots",
     "posterior_nn": "estimators",
     "prepare_for_sbi": "inference",
+    "report": "report",
     "simulate_for_sbi": "inference",
 }
 
@@ -60,7 +65,8 @@ _ROOMS = {
 def __getattr__(name: str) -> Any:
     if name not in _ROOMS:
         raise AttributeError(f"module 'homing' has no attribute {name!r}; it has {', '.join(__all__)}.")
-    value = globals()[name] = getattr(importlib.import_module(f"homing.{_ROOMS[name]}"), name)
+    room = importlib.import_module(f"homing.{_ROOMS[name]}")
+    value = globals()[name] = room if name == _ROOMS[name] else getattr(room, name)  # `report` is its own room
     return value
 
 

@@ -31,3 +31,7 @@ class SimulationError(HomingError, RuntimeError):
 
 class NotTrainedError(HomingError, RuntimeError):
     """A posterior was asked for before there was anything to build it from."""
+
+
+class WaitingError(HomingError, RuntimeError):
+    """A run cannot go on before simulations that run elsewhere were told of."""

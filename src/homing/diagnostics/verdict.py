@@ -1,18 +1,26 @@
 """What a diagnostic says: numbers, one sentence in plain words, and what a picture of it shows.
 
 A diagnostic is a function from arrays to a `Verdict`; a `Check` is several of them about one posterior, and one answer.
+
+All of them judge by the same rule (`level_of`). A departure that a right posterior would show in less than one case in
+a hundred is something to know. One that it would show in less than one in a thousand, and that is large besides, means
+that the posterior is wrong, unless it is wrong on the safe side: too wide. So a check of ten diagnostics finds
+something to know in at most one right posterior in ten, and calls at most one in a hundred wrong.
 """
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 
 Level = Literal["pass", "care", "fail"]
+Reads = Literal["", "conservative", "overconfident", "shifted"]
+
+CARE, FAIL = 0.01, 0.001  # p-values below which there is something to know, and below which the posterior is wrong
 
 _LEVELS: tuple[Level, ...] = ("pass", "care", "fail")
 _ANSWERS = {"pass": "believe", "care": "believe with care", "fail": "do not believe"}
@@ -31,9 +39,9 @@ class Verdict:
         n: How many independent comparisons, draws or simulations it rests on.
         resolution: The smallest departure, in the statistic's unit, that it would find four times in five; None where
             that is not known.
+        sentence: All this in plain words.
         reads: What kind of departure there is: `"conservative"` (too wide), `"overconfident"` (too narrow),
             `"shifted"`, or empty.
-        sentence: All this in plain words.
         curves: What a picture of it shows, by name, as the diagnostic's docstring lists.
     """
 
@@ -44,14 +52,26 @@ class Verdict:
     n: int
     resolution: float | None
     sentence: str
-    reads: Literal["", "conservative", "overconfident", "shifted"] = ""
+    reads: Reads = ""
     curves: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
 
     def __str__(self) -> str:
         return f"{self.name}: {self.sentence}"
 
 
-@dataclass(frozen=True)
+def level_of(p_value: float, reads: Reads = "", is_large: bool = True) -> Level:
+    """The level of a departure; a posterior that is too wide is never wrong for it.
+
+    Example:
+        >>> level_of(0.5), level_of(0.005), level_of(1e-4), level_of(1e-4, "conservative")
+        ('pass', 'care', 'fail', 'care')
+    """
+    if p_value >= CARE:
+        return "pass"
+    return "fail" if p_value < FAIL and is_large and reads != "conservative" else "care"
+
+
+@dataclass(frozen=True, repr=False)
 class Check:
     """Several verdicts on one posterior; prints as a short table that ends in one sentence.
 
@@ -60,10 +80,15 @@ class Check:
         num_simulations: How many simulations they cost.
 
     Example:
-        >>> coverage = Verdict("coverage", "care", 0.1, 0.03, 200, 0.05, "Intervals are too wide.", "conservative")
-        >>> check = Check((coverage,))
-        >>> check.level, check.sentence
-        ('care', 'Believe with care: intervals are too wide.')
+        >>> coverage = Verdict("coverage", "care", 0.1, 0.003, 200, 0.05, "Regions are too large.", "conservative")
+        >>> check = Check((coverage,), num_simulations=200)
+        >>> check.level, check["coverage"].n
+        ('care', 200)
+        >>> print(check)
+        check     level  reads         statistic  finds      p    n
+        coverage  care   conservative        0.1   0.05  0.003  200
+        <BLANKLINE>
+        Believe with care: regions are too large.
     """
 
     verdicts: tuple[Verdict, ...]
@@ -82,8 +107,7 @@ class Check:
     @property
     def level(self) -> Level:
         """The worst of them."""
-        levels = {verdict.level for verdict in self.verdicts}
-        return next((level for level in reversed(_LEVELS) if level in levels), "pass")
+        return _LEVELS[max((_LEVELS.index(verdict.level) for verdict in self.verdicts), default=0)]
 
     @property
     def sentence(self) -> str:
@@ -95,13 +119,37 @@ class Check:
         return f"{answer}: " + " ".join([reasons[0][0].lower() + reasons[0][1:], *reasons[1:]])
 
     def __str__(self) -> str:
-        cells = [("check", "", "statistic", "p", "n")]
+        rows = [("check", "level", "reads", "statistic", "finds", "p", "n")]
         for verdict in self.verdicts:
+            finds = "" if verdict.resolution is None else f"{verdict.resolution:.2g}"
             p = "" if verdict.p_value is None else f"{verdict.p_value:.3f}"
-            cells.append((verdict.name, verdict.level, f"{verdict.statistic:.3g}", p, f"{verdict.n:,}"))
-        widths = [max(map(len, column)) for column in zip(*cells)]
-        lines = [
-            "  ".join([row[0].ljust(widths[0]), row[1].ljust(widths[1]), *map(str.rjust, row[2:], widths[2:])]).rstrip()
-            for row in cells
-        ]
+            numbers = f"{verdict.statistic:.3g}", finds, p, f"{verdict.n:,}"
+            rows.append((verdict.name, verdict.level, verdict.reads, *numbers))
+        widths = [max(map(len, column)) for column in zip(*rows)]
+        padded = [[f"{cell:{side}{width}}" for cell, side, width in zip(row, "<<<>>>>", widths)] for row in rows]
+        lines = ["  ".join(row).rstrip() for row in padded]
         return "\n".join([*lines, "", *textwrap.wrap(self.sentence, _WIDTH)])
+
+    __repr__ = __str__
+
+
+def check_as_json(check: Check) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """A check as JSON, and its curves as arrays by name: what a run file keeps of it."""
+    verdicts = [asdict(verdict) | {"curves": sorted(verdict.curves)} for verdict in check]
+    curves = {f"{k}/{name}": np.asarray(a) for k, verdict in enumerate(check) for name, a in verdict.curves.items()}
+    return {"num_simulations": check.num_simulations, "verdicts": verdicts}, curves
+
+
+def check_from_json(content: Mapping[str, Any], curves: Mapping[str, np.ndarray]) -> Check:
+    """The check that `check_as_json` gave.
+
+    Example:
+        >>> verdict = Verdict("tarp", "pass", 0.1, 0.5, 9, None, "It is right.", curves={"levels": np.arange(2.0)})
+        >>> check_from_json(*check_as_json(Check((verdict,)))) == Check((verdict,))
+        True
+    """
+    verdicts = [
+        Verdict(**{**entry, "curves": {name: curves[f"{k}/{name}"] for name in entry["curves"]}})
+        for k, entry in enumerate(content["verdicts"])
+    ]
+    return Check(tuple(verdicts), content["num_simulations"])

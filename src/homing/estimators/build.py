@@ -13,6 +13,7 @@ from homing.arrays import library_of
 from homing.errors import ArgumentError, ShapeError
 from homing.estimators.autoregressive import autoregressive_flow
 from homing.estimators.density import Base, ConditionalDensity, affine_base, conditional_density, linear_base
+from homing.estimators.embedding import Embedding, EmbeddingNet, simple_features
 from homing.estimators.mixture import mixture_network
 from homing.estimators.standardize import Standardize, ZScore, fit_standardize
 from homing.estimators.velocity import probability_flow, require_diffrax
@@ -69,20 +70,25 @@ class PosteriorBuilder:
     num_transforms: int = 5
     num_bins: int = 10
     num_components: int = 10
-    embedding_net: Callable[..., Any] | None = None
+    embedding_net: Embedding | Callable[..., Any] | None = None
     z_score_theta: ZScore = "structured"
     z_score_x: ZScore = "independent"
 
     def __call__(self, z: np.ndarray, x: np.ndarray, rng: np.random.Generator, min_precision: float) -> Estimator:
-        standardize = fit_standardize(x, self.z_score_x, z)
+        standardize = self.standardize(x, z)
         return Estimator(standardize, self.density(z, standardize(x), rng, min_precision), x.shape[1:])
+
+    def standardize(self, x: np.ndarray, z: np.ndarray) -> Standardize:
+        """The map from data of shape (n, *x_shape), simulated with z of shape (n, d), to what the network sees."""
+        return data_map(self.embedding_net, x, self.z_score_x, z)
 
     def density(
         self, z: np.ndarray, features: np.ndarray, rng: np.random.Generator, min_precision: float = 0.0
     ) -> ConditionalDensity:
         """A fresh density of z, shape (n, d), given standardised data, shape (n, *x_shape)."""
-        base = first_base(z, features, self.z_score_theta, self.embedding_net)
-        dim, dim_context = z.shape[1], count_features(self.embedding_net, features.shape[1:])
+        embedding = made_embedding(self.embedding_net, features, rng)
+        base = first_base(z, features, self.z_score_theta, embedding)
+        dim, dim_context = z.shape[1], count_features(embedding, features.shape[1:])
         if self.model == "cnf":
             core = probability_flow(
                 rng,
@@ -110,27 +116,39 @@ class PosteriorBuilder:
                 num_layers=self.num_transforms,
                 bins=self.num_bins,
             )
-        return conditional_density(core, base, self.embedding_net)
+        return conditional_density(core, base, embedding)
 
 
-def first_base(z: np.ndarray, features: np.ndarray, z_score_theta: ZScore, embedding_net: Any) -> Base:
+def made_embedding(embedding_net: Any, features: np.ndarray, rng: np.random.Generator) -> Any:
+    """A description's network, for standardised data of shape (n, *x_shape); the user's own as it is."""
+    return embedding_net.build(features, rng) if isinstance(embedding_net, Embedding) else embedding_net
+
+
+def data_map(embedding_net: Any, x: np.ndarray, z_score_x: ZScore, z: np.ndarray) -> Standardize:
+    """The map from data of shape (n, *x_shape), simulated with z of shape (n, d), to what the network sees."""
+    fit = embedding_net.standardize if isinstance(embedding_net, Embedding) else fit_standardize
+    return fit(x, z_score_x, z)
+
+
+def first_base(z: np.ndarray, features: np.ndarray, z_score_theta: ZScore, embedding: Any) -> Base:
     """The base of z, shape (n, d), for standardised data, shape (n, *x_shape): linear where it may look at them."""
-    flat = features.reshape(len(features), -1).astype(np.float64)
-    if z_score_theta == "structured" and embedding_net is None and flat.shape[1] <= _MAX_LINEAR:
-        return linear_base(z, flat)
+    if z_score_theta == "structured" and (embedding is None or isinstance(embedding, EmbeddingNet)):
+        simple = simple_features(embedding, features).astype(np.float64)
+        if simple.shape[1] <= _MAX_LINEAR:
+            return linear_base(z, simple)
     return affine_base(z, standardize=z_score_theta != "none")
 
 
-def count_features(embedding_net: Callable[..., Any] | None, x_shape: tuple[int, ...]) -> int:
+def count_features(embedding: Callable[..., Any] | None, x_shape: tuple[int, ...]) -> int:
     """How many features one x has.
 
     Raises:
         ShapeError: If the embedding cannot be applied to it.
     """
-    if embedding_net is None:
+    if embedding is None:
         return int(np.prod(x_shape))
     try:
-        out = jax.eval_shape(embedding_net, jax.ShapeDtypeStruct(x_shape, np.float32))
+        out = jax.eval_shape(embedding, jax.ShapeDtypeStruct(x_shape, np.float32))
     except Exception as error:
         raise ShapeError(
             f"embedding_net could not be applied to one x of shape {x_shape}: it must be a JAX function or an "
@@ -148,10 +166,16 @@ def check_sizes(**sizes: Any) -> None:
 
 
 def check_embedding(embedding_net: Any) -> None:
-    """Raise unless it is None, a function or a module of JAX's."""
-    if embedding_net is not None and not callable(embedding_net):
+    """Raise unless it is None, one of `homing.embeddings`, or a function or a module of JAX's."""
+    if not (embedding_net is None or callable(embedding_net) or isinstance(embedding_net, Embedding)):
         raise ArgumentError(
-            f"embedding_net must be a JAX function or an equinox module, found {type(embedding_net).__name__}."
+            "embedding_net must be one of homing.embeddings, a JAX function or an equinox module, found "
+            f"{type(embedding_net).__name__}."
+        )
+    if isinstance(embedding_net, type):
+        raise ArgumentError(
+            f"embedding_net is the class {embedding_net.__name__}: call it, "
+            f"embedding_net={embedding_net.__name__}(...)."
         )
     if library_of(embedding_net) == "torch":
         raise ArgumentError(
@@ -166,7 +190,7 @@ def posterior_nn(
     num_transforms: int = 5,
     num_bins: int = 10,
     num_components: int = 10,
-    embedding_net: Callable[..., Any] | None = None,
+    embedding_net: Embedding | Callable[..., Any] | None = None,
     z_score_theta: ZScore | bool | None = "structured",
     z_score_x: ZScore | bool | None = "independent",
 ) -> PosteriorBuilder:
@@ -179,12 +203,15 @@ def posterior_nn(
         num_transforms: Layers of a flow; hidden layers of a velocity field.
         num_bins: Bins of a spline flow.
         num_components: Gaussians of a mixture.
-        embedding_net: A JAX function or equinox module from one x, shape x_shape, to features; trained with the rest if
-            it has weights. None passes x on as it is.
-        z_score_theta: `"structured"` starts from a linear regression of theta on x, `"independent"` centres and scales
-            each parameter, `"none"` does neither.
-        z_score_x: `"independent"` scales each entry of x robustly by itself, `"structured"` all alike, `"none"` not at
-            all.
+        embedding_net: One of `homing.embeddings`, which are made for the data's shape with weights of their own for
+            each estimator; or a JAX function or equinox module from one x, shape x_shape, to features. It is trained
+            with the rest if it has weights. None passes x on as it is.
+        z_score_theta: `"structured"` starts from a linear regression of theta on x, or on simple statistics of it that
+            an embedding of `homing.embeddings` names; `"independent"` centres and scales each parameter, `"none"` does
+            neither.
+        z_score_x: `"independent"` scales each entry of x robustly by itself, but entries that an embedding of
+            `homing.embeddings` takes for one kind alike (an image's pixels, a series' steps, a set's trials);
+            `"structured"` all alike, `"none"` not at all.
 
     Returns:
         A builder.

@@ -23,6 +23,7 @@ from flowjax.distributions import AbstractDistribution
 from jax import Array
 from paramax import NonTrainable
 
+from homing.estimators.embedding import simple_features
 from homing.estimators.mixture import Gaussians, MixtureNetwork
 from homing.estimators.ridge import Ridge, quadratic
 
@@ -39,10 +40,16 @@ class Context(NamedTuple):
     mean: Array
 
 
+def basis_of(x: Any, embedding: Any, size: int) -> Any:
+    """What the linear base is a regression on, from data (n, *x_shape) to (n, size), NumPy or JAX: simple features of
+    them and, where the size is that large, their products."""
+    simple = simple_features(embedding, x)
+    return quadratic(simple) if size > simple.shape[1] else simple[:, :size]
+
+
 def context_of(x: Array, embedding: Callable[[Array], Array], slope: Array, offset: Array) -> Context:
-    """The embedding of one x, and the base's prediction from it, or from it and its products if the slope is for those."""
-    flat = jnp.ravel(x)
-    basis = quadratic(flat) if slope.shape[1] > flat.size else flat[: slope.shape[1]]
+    """The embedding of one x, and the base's prediction from it."""
+    basis = basis_of(x[None], embedding, slope.shape[1])[0]
     return Context(jnp.ravel(embedding(x)), slope @ basis + offset)
 
 

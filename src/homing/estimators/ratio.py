@@ -1,4 +1,4 @@
-r"""A classifier of theta and x: the log of the likelihood-to-evidence ratio, \(f(z, x) \approx \log p(x \mid z) / p(x)\).
+r"""A classifier of theta and x: the log ratio of likelihood to evidence, \(f(z, x) \approx \log p(x \mid z) / p(x)\).
 
 A classifier that tells pairs (z, x) of a simulation from pairs that were put together at random knows this ratio, and
 the posterior is \(p(z \mid x) \propto p(z)\, e^{f(z, x)}\). Independent observations add their f.
@@ -29,11 +29,19 @@ import numpy as np
 from jax import Array
 
 from homing.errors import ArgumentError
-from homing.estimators.build import check_embedding, check_sizes, count_features, first_base, z_score
+from homing.estimators.build import (
+    check_embedding,
+    check_sizes,
+    count_features,
+    data_map,
+    first_base,
+    made_embedding,
+    z_score,
+)
 from homing.estimators.density import Base, Context, context_of, fixed, single
 from homing.estimators.perceptron import Perceptron, perceptron
 from homing.estimators.ridge import quadratic
-from homing.estimators.standardize import Standardize, ZScore, fit_standardize
+from homing.estimators.standardize import Standardize, ZScore
 
 Classifier = Literal["resnet", "mlp", "linear"]
 
@@ -108,18 +116,23 @@ class RatioBuilder:
             x: Data, shape (n, *x_shape).
             rng: For the initial weights.
         """
-        standardize = fit_standardize(x, self.z_score_x, z)
+        standardize = self.standardize(x, z)
         return Ratio(standardize, self.ratio(z, standardize(x), rng), x.shape[1:])
+
+    def standardize(self, x: np.ndarray, z: np.ndarray) -> Standardize:
+        """The map from data of shape (n, *x_shape), simulated with z of shape (n, d), to what the network sees."""
+        return data_map(self.embedding_net, x, self.z_score_x, z)
 
     def ratio(self, z: np.ndarray, features: np.ndarray, rng: np.random.Generator) -> RatioEstimator:
         """A fresh estimator for z, shape (n, d), and standardised data, shape (n, *x_shape)."""
-        base = first_base(z, features, self.z_score_theta, self.embedding_net)
+        embedding = made_embedding(self.embedding_net, features, rng)
+        base = first_base(z, features, self.z_score_theta, embedding)
         loc, scale, width = _marginal(z, base)
         constants = fixed(
             slope=base.slope, offset=base.offset, whiten=np.linalg.inv(scale), loc=loc, center=np.linalg.inv(width)
         )
-        net = self._net(rng, 2 * z.shape[1], count_features(self.embedding_net, features.shape[1:]))
-        return RatioEstimator(embedding=single(self.embedding_net or jnp.ravel), net=net, **constants)
+        net = self._net(rng, 2 * z.shape[1], count_features(embedding, features.shape[1:]))
+        return RatioEstimator(embedding=single(embedding or jnp.ravel), net=net, **constants)
 
     def _net(self, rng: np.random.Generator, dim: int, dim_context: int) -> Perceptron | Products:
         if self.model == "linear":

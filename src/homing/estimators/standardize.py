@@ -19,6 +19,7 @@ from homing.estimators.columns import ColumnMap, choose_columns, map_columns
 ZScore = Literal["independent", "structured", "none"]
 
 _MAX_COLUMNS = 256
+_QUARTILES = [0.25, 0.5, 0.75]
 _LINEAR = 5.0  # beyond so many scales the map grows logarithmically
 
 
@@ -49,7 +50,12 @@ class Standardize:
         return np.clip(u, -1e6, 1e6).astype(np.float32)
 
 
-def fit_standardize(x: np.ndarray, z_score: ZScore = "independent", z: np.ndarray | None = None) -> Standardize:
+def fit_standardize(
+    x: np.ndarray,
+    z_score: ZScore = "independent",
+    z: np.ndarray | None = None,
+    alike: tuple[int, ...] = (),
+) -> Standardize:
     """The map for data x of shape (n, *x_shape).
 
     Args:
@@ -57,6 +63,8 @@ def fit_standardize(x: np.ndarray, z_score: ZScore = "independent", z: np.ndarra
         z_score: `"independent"` scales each entry by itself, `"structured"` all entries alike (images, time series),
             `"none"` leaves the data as they are.
         z: The parameters, shape (n, d), by which the scale of each column of vector data is chosen.
+        alike: The axes of one x along which entries are of one kind, and get one scale also where it is
+            `"independent"`: an image's height and width, a series' steps.
 
     Example:
         >>> x = np.array([[0.0, 7.0], [1.0, 7.0], [2.0, 7.0], [3.0, 7.0]])
@@ -70,10 +78,16 @@ def fit_standardize(x: np.ndarray, z_score: ZScore = "independent", z: np.ndarra
     if z is not None and z_score == "independent" and x.ndim == 2 and x.shape[1] <= _MAX_COLUMNS:
         columns = choose_columns(x, z)
         x = map_columns(columns, x)
-    axis = 0 if z_score == "independent" else None
-    low, loc, high = np.quantile(x, [0.25, 0.5, 0.75], axis=axis)
+    if z_score == "independent":
+        axes = (0, *(axis + 1 for axis in alike))
+        (low, loc, high), std = (
+            np.quantile(x, _QUARTILES, axis=axes, keepdims=True)[:, 0],
+            x.std(axes, keepdims=True)[0],
+        )
+    else:
+        (low, loc, high), std = np.quantile(x, _QUARTILES), x.std()
     scale = (high - low) / 1.349
     tiny = 1e-12 * np.maximum(np.abs(loc), 1e-300)
     # Mostly one value (counts with many zeros): the quartiles coincide, the standard deviation has to do.
-    scale = np.where(scale > tiny, scale, x.std(axis=axis))
+    scale = np.where(scale > tiny, scale, std)
     return Standardize(loc, np.where(scale > tiny, scale, 1.0), columns=columns)

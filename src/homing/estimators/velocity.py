@@ -17,9 +17,10 @@ Flow matching and the score are both this field, in other words:
   \log p_a(y) = -y + \tan(a)\, v\).
 
 On the circle v is zero where z is standard normal, so the network starts from the linear base's answer; and it stays
-finite up to the data's end, where the score does not, so nothing is cut off. The outputs saturate at fifty standard
-deviations, so that a solution always exists, whatever the weights. The steps adapt to a tolerance, but none is shorter
-than a thousandth of the way: the work is bounded.
+finite up to the data's end, where the score does not, so nothing is cut off. The outputs saturate at ten standard
+deviations, so that a solution always exists, whatever the weights, and a density does not vanish where no row was: on
+two moons, 1,000 rows, single held-out rows had log densities of -2,000 without this. The steps adapt to a tolerance,
+but none is shorter than a thousandth of the way: the work is bounded.
 
 Sources: Chen, Rubanova, Bettencourt, Duvenaud, *Neural Ordinary Differential Equations*, 2018,
     https://arxiv.org/abs/1806.07366; Song, Sohl-Dickstein, Kingma, Kumar, Ermon, Poole, *Score-Based Generative
@@ -34,6 +35,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.util import find_spec
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -51,8 +53,8 @@ _TOLERANCE = 1e-4  # of a step, relative and absolute
 _FIRST_STEP = END / 16
 _LEAST_STEP = END / 1000
 _MOST_STEPS = 2000
-_SATURATION = 50.0
-_NOISE_SCALES = np.array([0.03, 0.1, 0.3], np.float32)
+_SATURATION = 10.0
+_SMALL_NOISE = 0.1
 
 
 class ProbabilityFlow(AbstractDistribution):
@@ -90,16 +92,16 @@ class ProbabilityFlow(AbstractDistribution):
 
 
 def _clock(angle: Array) -> Array:
-    """The angle as a network sees it: the path's two shares, and where the noise passes some small scales."""
-    noise = jnp.cos(angle) ** 2
-    return jnp.concatenate([jnp.stack([jnp.sin(angle), jnp.cos(angle)]), noise / (noise + _NOISE_SCALES**2)])
+    """The angle as a network sees it: the path's two shares, and whether the noise is still large."""
+    noise = jnp.cos(angle)
+    return jnp.stack([jnp.sin(angle), noise, noise**2 / (noise**2 + _SMALL_NOISE**2)])
 
 
-def _solve(slope: Callable[[Array, Array], Array], state: Array, start: float, end: float) -> Array:
+def _solve(slope: Callable[[Any, Array], Array], state: Array, start: float, end: float) -> Array:
     import diffrax
 
     solution = diffrax.diffeqsolve(
-        diffrax.ODETerm(lambda angle, state, _: slope(angle, state)),
+        diffrax.ODETerm(lambda angle, state, _: slope(jnp.asarray(angle), state)),
         diffrax.Tsit5(),
         start,
         end,
@@ -140,8 +142,7 @@ def probability_flow(
         >>> flow.velocity(jnp.zeros(2), jnp.float32(0.5), jnp.zeros(3)).shape
         (2,)
     """
-    clock = 2 + len(_NOISE_SCALES)
     net = perceptron(
-        rng, dim=dim + clock, dim_context=dim_context, outputs=dim, hidden_features=hidden_features, depth=depth
+        rng, dim=dim + 3, dim_context=dim_context, outputs=dim, hidden_features=hidden_features, depth=depth
     )
-    return ProbabilityFlow(net, shape=(dim,), cond_shape=(dim_context,))
+    return ProbabilityFlow(net=net, shape=(dim,), cond_shape=(dim_context,))

@@ -5,10 +5,8 @@ from homing.inference.driver import Stop
 from homing.inference.infer import infer
 from homing.inference.likelihoods import LikelihoodLearner
 from homing.inference.methods import FromLast, Method, Mixture, Truncated
-from homing.inference.opened import OpenedRun, open
 from homing.inference.options import TrainOptions
 from homing.inference.ratios import RatioLearner
-from homing.inference.rounds import RoundRecord, Rounds
 from homing.inference.sequential import Running
 from homing.inference.sides import SideOptions
 from homing.inference.simulating import prepare_for_sbi, simulate_for_sbi
@@ -16,6 +14,7 @@ from homing.inference.snle import SNLE
 from homing.inference.snpe import SNPE
 from homing.inference.snpe_a import SNPE_A
 from homing.inference.snre import BNRE, SNRE_A, SNRE_B, SNRE_C
+from homing.runs import OpenedRun, Progress, RoundRecord, Rounds, open
 
 SNPE_C = APT = NPE = NPE_C = SNPE
 NPE_A, NPE_B = SNPE_A, SNPE_B
@@ -58,6 +57,7 @@ __all__ = [
     "Method",
     "Mixture",
     "OpenedRun",
+    "Progress",
     "RatioLearner",
     "RoundRecord",
     "Rounds",

@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 import warnings
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -22,10 +22,11 @@ import numpy as np
 
 from homing import random
 from homing.arrays import to_numpy
-from homing.errors import ArgumentError, NotTrainedError, SimulationError
+from homing.diagnostics import Predictive, fit_predictive
+from homing.errors import ArgumentError, NotTrainedError, SimulationError, WaitingError
 from homing.inference.failing import where_failing
 from homing.inference.learn import Dataset
-from homing.inference.rounds import RoundRecord
+from homing.inference.roles import Roles
 from homing.inference.simulating import finished
 from homing.posteriors import Posterior, restore
 from homing.posteriors.serialize import NotStorable, Packed, pack, unpack
@@ -33,8 +34,10 @@ from homing.priors import Prior
 from homing.priors.fingerprint import prior_fact
 from homing.proposals import FromPrior, Proposal, TruncatedPrior
 from homing.proposals.stored import pack_proposal, proposal_differences, unpack_proposal
+from homing.runs import OpenedRun, Part, Progress, RoundRecord
 from homing.simulation import Outcomes, Round, Simulator, Status, StoreError, open_store, simulate
-from homing.simulation.facts import differences, to_json
+from homing.simulation.facts import differences, to_json, versions
+from homing.simulation.told import tell
 
 LEAST_ROWS = 10  # valid simulations without which nothing is learned
 _SAME_LINES = "To go on with this run, run the same lines as before; for another run, choose a new file."
@@ -58,6 +61,8 @@ class Campaign:
         proposals: Each round's proposal, by number.
         records: Each round's record, by number.
         adopted: The newest round that was taken over from the run file; 0 if none was.
+        store: Where all is kept.
+        on_progress: Told where the run is, or None.
 
     Raises:
         StoreError: If the file cannot be used, or holds a run with another seed, prior or settings.
@@ -77,34 +82,38 @@ class Campaign:
         self.prior = prior
         self.proposals: dict[int, Proposal] = {}
         self.records: dict[int, RoundRecord] = {}
-        self._simulator = simulator
+        self.simulator = simulator
         self._bars = show_progress_bars
         self._simulating = simulating
         self._embedding_net = embedding_net
-        self._roles: dict[int, np.ndarray] = {}
+        self._predicted: tuple[list[int], Predictive | None] = [], None
         self.adopted = 0
         self._told = 0  # the newest round that is taken over because its simulations were told of
         self._warned = False
-        self._store = open_store(store)
+        self.on_progress: Callable[[Progress], None] | None = None
+        self.store, self._in_file = open_store(store), store is not None
         try:
             if seed is None:
-                seed = self._store.recall("seed")
+                seed = self.store.recall("seed")
             self.seed: int = random.global_seed(prior.kind) if seed is None else seed
-            self._store.require(seed=self.seed, prior=prior_fact(prior), settings=dict(settings))
+            self.store.require(seed=self.seed, prior=prior_fact(prior), settings=dict(settings))
             if simulator is not None:
-                self._store.require(simulation_batch_size=simulating["batch_size"])
-                self._store.remember("simulator", simulator.name)
+                self.store.require(simulation_batch_size=simulating["batch_size"])
+                self.store.remember("simulator", simulator.name)
+            self.store.collect("versions", versions())
+            self._roles = Roles(self.store, self.seed)
         except BaseException:
-            self._store.close()
+            self.store.close()
             raise
 
-    def close(self) -> None:
-        """Let go of the run file."""
-        self._store.close()
+    def remember(self, **facts: Any) -> None:
+        """Write down facts; see `homing.simulation.Store.remember`."""
+        for name, value in facts.items():
+            self.store.remember(name, value)
 
-    def require(self, **facts: Any) -> None:
-        """Settle facts of the run, or compare them with what was settled; see `homing.simulation.Store.require`."""
-        self._store.require(**facts)
+    def view(self) -> OpenedRun:
+        """The run as `homing.open` shows it."""
+        return OpenedRun(self.store.source, self.prior, self._embedding_net)
 
     @property
     def newest(self) -> int:
@@ -116,19 +125,23 @@ class Campaign:
         """Whether some simulations did not come from the prior."""
         return not all(isinstance(proposal, FromPrior) for proposal in self.proposals.values())
 
-    # ------------------------------------------------------------------------------------------------- simulations
-
     def simulate(self, num_simulations: int, proposal: Proposal) -> RoundRecord:
         """Plan a round, simulate it, and keep what comes as it comes."""
-        if self._simulator is None:
+        if self.simulator is None and not self._in_file:
             raise ArgumentError(
                 "There is no simulator to call: give one, SNPE(simulator, prior), or append simulations and train."
             )
         began = time.perf_counter()
         known = self._propose(num_simulations, proposal)
         sampled = time.perf_counter()
-        if len(known.pending):
-            self._run(known, self._simulator)
+        if self.simulator is None and len(known.pending):
+            raise WaitingError(
+                f"Round {known.number} is planned and waits for {len(known.pending)} simulations, and there is no "
+                "simulator to call. The run file has their ids and theta; tell(ids, x) what became of them, and "
+                "run the same lines again."
+            )
+        self.run_pending(known)
+        self._report("learn", known.number, len(known.ids), len(known.ids))
         seconds = {"sample": sampled - began, "simulate": time.perf_counter() - sampled}
         return self._enter(known.number, proposal, seconds)
 
@@ -138,17 +151,10 @@ class Campaign:
         self._enter(known.number, proposal, {})
         return known.ids, known.theta
 
-    def tell(self, ids: np.ndarray, x: np.ndarray | None, errors: Mapping[int, str]) -> int:
-        """Keep what became of planned simulations, x of shape (n, *x_shape); how many were not known before."""
-        rounds = self._store.rounds
-        theta = np.concatenate([np.zeros((0, self.prior.dim)), *(known.theta for known in rounds.values())])
-        wrong = ids[(ids < 0) | (ids >= len(theta))]
-        if len(wrong):
-            raise ArgumentError(
-                f"ids must be some that ask gave; {wrong[0]} was never given, the run has {len(theta)} simulations."
-            )
-        outcomes = _told_outcomes(ids, theta[ids], x, errors)
-        count = self._store.record(ids, outcomes)
+    def tell(self, ids: Any, x: Any, errors: Mapping[int, str] | None) -> int:
+        """Keep what became of planned simulations; see `homing.simulation.told.tell`."""
+        ids = np.atleast_1d(to_numpy(ids, "ids"))
+        count, rounds = tell(self.store, ids, x, errors), self.store.rounds
         told = [number for number, known in rounds.items() if np.isin(known.ids, ids).any()]
         self._told = max([self._told, *told]) if self.newest else max(rounds, default=0)
         for number in self.records:
@@ -159,24 +165,24 @@ class Campaign:
         """Keep simulations that were run elsewhere as a round; theta (n, d) and x (n, *x_shape), float64."""
         self._adopt(self._told)
         number = self.newest + 1
-        known = self._store.rounds.get(number)
+        known = self.store.rounds.get(number)
         if known is None:
             known = self._plan(number, theta, proposal, {})
         else:
             self._check_planned(known, len(theta), proposal)
             if not np.array_equal(known.theta, theta):
                 raise StoreError(f"Round {number} of this run has other theta than those appended now. {_SAME_LINES}")
-        self._store.record(known.ids, Outcomes.given(theta, x))
+        self.store.record(known.ids, Outcomes.given(theta, x))
         return self._enter(number, proposal, {})
 
     def adopt(self) -> None:
         """Take over rounds without their lines being run again: those told of, or all where no line was run."""
-        self._adopt(self._told if self.newest else max(self._store.rounds, default=0))
+        self._adopt(self._told if self.newest else max(self.store.rounds, default=0))
 
     def _adopt(self, through: int) -> None:
         """Take over rounds as far as one of them."""
         for number in range(self.newest + 1, through + 1):
-            known = self._store.rounds[number]
+            known = self.store.rounds[number]
             packed = Packed(known.proposal, known.arrays)
             self._enter(number, unpack_proposal(packed, self.prior, self._embedding_net), {})
             self.adopted = number
@@ -185,25 +191,29 @@ class Campaign:
         """The next round: as the store has planned it, or else drawn and planned."""
         self._adopt(self._told)
         number = self.newest + 1
-        known = self._store.rounds.get(number)
+        known = self.store.rounds.get(number)
         if known is not None:
             self._check_planned(known, num_simulations, proposal)
             return known
-        seed = random.word(self.seed, "propose", number)
+        self._report("propose", number, 0, num_simulations)
+        theta, how = self.drawn(num_simulations, proposal, random.word(self.seed, "propose", number))
+        return self._plan(number, theta, proposal, how)
+
+    def drawn(self, num: int, proposal: Proposal, seed: int) -> tuple[np.ndarray, dict[str, Any]]:
+        """Theta of a proposal, as the simulator gets them, to the last digit; and how they were drawn."""
         how: dict[str, Any] = {}
         if isinstance(proposal, TruncatedPrior):
-            drawn, info = proposal.draw_with_info(num_simulations, seed)
+            drawn, info = proposal.draw_with_info(num, seed)
             how = info.as_dict()
         else:
-            drawn = proposal.draw(num_simulations, seed, self._bars)
-        theta = to_numpy(self.prior.give(drawn)).astype(np.float64)  # as the simulator gets it, to the last digit
-        return self._plan(number, theta, proposal, how)
+            drawn = proposal.draw(num, seed, self._bars)
+        return to_numpy(self.prior.give(drawn)).astype(np.float64), how
 
     def _plan(self, number: int, theta: np.ndarray, proposal: Proposal, how: Mapping[str, Any]) -> Round:
         seeds = random.row_seeds(self.seed, "simulate", number, len(theta))
         packed = pack_proposal(proposal)
-        self._store.plan(number, theta, seeds, {**packed.tree, "how": how}, packed.arrays)
-        return self._store.rounds[number]
+        self.store.plan(number, theta, seeds, {**packed.tree, "how": how}, packed.arrays)
+        return self.store.rounds[number]
 
     def _check_planned(self, known: Round, num_simulations: int, proposal: Proposal) -> None:
         found = ""
@@ -213,27 +223,38 @@ class Campaign:
         if found:
             raise StoreError(f"Round {known.number} of this run was planned otherwise: {found}. {_SAME_LINES}")
 
-    def _run(self, known: Round, simulator: Simulator) -> None:
-        """Simulate what a round still lacks. Whether the simulator takes batches is found out once in a run's life."""
-        if simulator.batched is None and self._store.recall("batched") is not None:
-            simulator = simulator.decided(self._store.recall("batched"))
-
+    def run_pending(self, known: Round) -> None:
+        """Simulate what a plan still lacks. Whether the simulator takes batches is found out once in a run's life."""
+        simulator = self.simulator
+        if simulator is None or not len(known.pending):
+            return
+        if simulator.batched is None and self.store.recall("batched") is not None:
+            simulator = simulator.decided(self.store.recall("batched"))
         run = simulate(
-            simulator, known.theta, known.seeds, rows=known.pending, x_shape=self._store.x_shape, **self._simulating
+            simulator, known.theta, known.seeds, rows=known.pending, x_shape=self.store.x_shape, **self._simulating
         )
+        planned = len(known.ids)
+        done = planned - len(known.pending)
+        self._report("simulate", known.number, done, planned)
         with closing(finished(run, len(known.pending), self._bars)) as pairs:
             for rows, outcomes in pairs:
-                self._simulator = run.simulator
-                if self._store.recall("batched") != self._simulator.batched:
-                    self._store.remember("batched", self._simulator.batched)
-                self._store.record(known.ids[rows], outcomes)
+                self.simulator = run.simulator
+                if self.store.recall("batched") != self.simulator.batched:
+                    self.store.remember("batched", self.simulator.batched)
+                self.store.record(known.ids[rows], outcomes)
+                done += len(rows)
+                self._report("simulate", known.number, done, planned)
+
+    def _report(self, part: Part, number: int, done: int, planned: int) -> None:
+        if self.on_progress is not None:
+            self.on_progress(Progress(number, part, done, planned))
 
     def _enter(self, number: int, proposal: Proposal, seconds: dict[str, float]) -> RoundRecord:
         self.proposals[number] = proposal
         return self._note(number, seconds)
 
     def _note(self, number: int, seconds: dict[str, float]) -> RoundRecord:
-        known = self._store.rounds[number]
+        known = self.store.rounds[number]
         counts = known.outcomes.counts()
         asked = len(known.ids) - counts["planned"]
         valid, failed, timed_out = (counts[name] for name in ("ok", "failed", "timed_out"))
@@ -256,8 +277,6 @@ class Campaign:
             )
         return record
 
-    # --------------------------------------------------------------------------------------------------- learning
-
     def learned(self, number: int, key: Mapping[str, Any], embedding_net: Any = None) -> Posterior | None:
         """What the store has of a round that was learned in just this way; None if it has to be learned.
 
@@ -266,7 +285,7 @@ class Campaign:
             key: All that decided what was learned, as JSON.
             embedding_net: The user's own embedding, if it is not the campaign's.
         """
-        result = self._store.rounds[number].result
+        result = self.store.rounds[number].result
         if result is None or result.estimator["posterior"] is None:
             return None
         if to_json(result.estimator["key"], "key") != to_json(key, "key"):
@@ -284,7 +303,7 @@ class Campaign:
 
     def key_of(self, number: int) -> dict[str, Any] | None:
         """How a round was learned, if it was."""
-        known = self._store.rounds.get(number)
+        known = self.store.rounds.get(number)
         return None if known is None or known.result is None else known.result.estimator["key"]
 
     def check_options(self, number: int, options: Mapping[str, Any]) -> None:
@@ -302,7 +321,7 @@ class Campaign:
 
     def rows_key(self) -> list[list[int]]:
         """Which rows there are to learn from, as JSON: each round's number, how many, and a checksum of which."""
-        masks = [(number, self._store.rounds[number].outcomes.ok) for number in sorted(self.proposals)]
+        masks = [(number, self.store.rounds[number].outcomes.ok) for number in sorted(self.proposals)]
         return [[number, int(ok.sum()), zlib.crc32(ok.tobytes())] for number, ok in masks]
 
     def complete(
@@ -316,14 +335,25 @@ class Campaign:
         except NotStorable:  # from a builder of the user's own: it is learned again when the run goes on
             packed = Packed(None, {})
         estimator = {"key": key, "posterior": packed.tree}
-        self._store.finish(number, self.records[number].as_dict(), estimator, packed.arrays)
+        self.store.finish(number, self.records[number].as_dict(), estimator, packed.arrays)
 
     def tried(self) -> tuple[np.ndarray, np.ndarray]:
         """Theta of all rounds' simulations, shape (n, d), and whether each was valid, shape (n,)."""
-        rounds = [self._store.rounds[number] for number in sorted(self.proposals)]
+        rounds = [self.store.rounds[number] for number in sorted(self.proposals)]
         done = [known.outcomes.status != Status.PLANNED for known in rounds]
         theta = np.concatenate([known.theta[mask] for known, mask in zip(rounds, done)])
         return theta, np.concatenate([known.outcomes.ok[mask] for known, mask in zip(rounds, done)])
+
+    def predicted(self) -> Predictive | None:
+        """What data the prior predicts, by the simulations from it; None of too few, or too large ones."""
+        numbers = [number for number, proposal in sorted(self.proposals.items()) if isinstance(proposal, FromPrior)]
+        counts = [self.records[number].valid for number in numbers]
+        if counts != self._predicted[0]:
+            parts = [self.store.outcomes(number) for number in numbers if self.records[number].valid]
+            theta = np.concatenate([np.zeros((0, self.prior.dim)), *(part.theta[part.ok] for part in parts)])
+            x = np.concatenate([part.x[part.ok] for part in parts]) if parts else theta
+            self._predicted = counts, fit_predictive(x, self.prior.to_normal(theta))
+        return self._predicted[1]
 
     def dataset(self, validation_fraction: float) -> Dataset:
         """All rounds' valid rows, with their roles.
@@ -341,14 +371,14 @@ class Campaign:
         proposals: list[Proposal] = [FromPrior(self.prior)]
         parts = []
         for number, proposal in sorted(self.proposals.items()):
-            outcomes = self._store.outcomes(number)
+            outcomes = self.store.outcomes(number)
             ok = outcomes.ok
             if not ok.any():
                 continue
             if not isinstance(proposal, FromPrior):
                 proposals.append(proposal)
             source = np.full(len(ok), 0 if isinstance(proposal, FromPrior) else len(proposals) - 1)
-            roles = self._roles_of(number, ok, validation_fraction)
+            roles = self._roles.of(number, ok, validation_fraction)
             rows = slice(None) if ok.all() else ok  # a slice copies nothing
             parts.append([column[rows] for column in (outcomes.theta, outcomes.x, source, roles)])
         theta, x, source, is_validation = (np.concatenate(column) for column in zip(*parts))
@@ -363,32 +393,3 @@ class Campaign:
                 f"{newest.round}, {valid} in all; at least {LEAST_ROWS} in all are needed, and one in the newest "
                 "round. They are kept: run more, or see why they fail."
             )
-
-    def _roles_of(self, number: int, ok: np.ndarray, fraction: float) -> np.ndarray:
-        """Which rows of a round are for validation: drawn when it is first learned from, and kept."""
-        name = f"validation rows of round {number}"
-        if number not in self._roles and self._store.recall(name) is not None:
-            self._roles[number] = np.isin(np.arange(len(ok)), self._store.recall(name))
-        if number not in self._roles:
-            draws = np.where(ok, random.generator(self.seed, "validation", number).random(len(ok)), np.inf)
-            count = int(np.clip(round(fraction * ok.sum()), 1, max(ok.sum() - 1, 0)))
-            roles = np.zeros(len(ok), bool)
-            roles[np.argsort(draws)[:count]] = True
-            self._roles[number] = roles
-            self._store.remember(name, np.flatnonzero(roles))
-        return self._roles[number]
-
-
-def _told_outcomes(ids: np.ndarray, theta: np.ndarray, x: np.ndarray | None, errors: Mapping[int, str]) -> Outcomes:
-    strange = sorted(set(errors) - set(ids.tolist()))
-    if strange:
-        raise ArgumentError(f"errors must be by ids that are told, found {strange[0]}, which is not among them.")
-    failed = {row: errors[number] for row, number in enumerate(ids.tolist()) if number in errors}
-    if x is not None:
-        return Outcomes.given(theta, x, failed)
-    if len(failed) < len(ids):
-        raise ArgumentError(f"x is needed: only {len(failed)} of the {len(ids)} simulations have an error.")
-    outcomes = Outcomes.planned(theta)
-    outcomes.status[:] = Status.FAILED
-    outcomes.error[:] = [str(failed[row]) or "no reason was given" for row in range(len(ids))]
-    return outcomes

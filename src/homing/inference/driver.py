@@ -28,10 +28,10 @@ from homing.inference.failing import valid_where
 from homing.inference.learner import Learned, Learner, Material
 from homing.inference.methods import Method
 from homing.inference.options import as_settings
-from homing.inference.rounds import RoundRecord
 from homing.posteriors import HybridPosterior, Posterior, SampledPosterior, check_observation
 from homing.priors import Prior
 from homing.proposals import FromPrior, Proposal, TruncatedPrior
+from homing.runs import RoundRecord
 from homing.training import MaximumLikelihood
 
 _WORSE = 0.1  # nats by which a round must fall behind its predecessor, beyond two standard errors, to be rolled back
@@ -106,6 +106,9 @@ class Drive:
         method: How to propose and correct.
         learner: What to learn.
         show_progress_bars: For the posterior.
+
+    Attributes:
+        method: As given.
     """
 
     def __init__(
@@ -120,13 +123,13 @@ class Drive:
         show_progress_bars: bool,
     ):
         self._campaign, self._prior, self._x_o = campaign, prior, check_observation(x_o, None)
-        self._sizes, self._stop, self._method, self._learner = sizes, stop, method, learner
+        self._sizes, self._stop, self.method, self._learner = sizes, stop, method, learner
         self._bars = show_progress_bars
         self._posterior: Posterior | None = None
         self._name = f"run from round {campaign.newest + 1}"
         self._key = {"learned by": self._name}
         settings = {"proposal": method.name, "method": as_settings(method), "options": as_settings(learner)}
-        campaign.require(**{self._name: {"x_o": self._x_o.ravel(), "sizes": sizes, **settings}})
+        campaign.store.require(**{self._name: {"x_o": self._x_o.ravel(), "sizes": sizes, **settings}})
 
     @property
     def posterior(self) -> Posterior:
@@ -154,13 +157,15 @@ class Drive:
                 kept = learned
             assert kept is not None
             self._posterior = self._make_posterior(kept, record.round)
+            if place == 0:
+                self._posterior.warn_if_unlike(self._x_o, stacklevel=4)
             parts = record.seconds if stored else {**record.seconds, "train": notes["train"]}
             spent += sum(parts.get(part, 0.0) for part in ("sample", "simulate", "train"))
             differ = None if rolled_back else self._disagreement(notes, record.round)
             done = place == len(self._sizes) - 1 or self._stop.after(notes["gain"], differ, spent)
             if not done:
                 validity, last = self._validity(record.round), proposal
-                proposal = self._method.propose(self._posterior, validity, self._seed("propose", record.round))
+                proposal = self.method.propose(self._posterior, validity, self._seed("propose", record.round))
                 done = self._stop.before(proposal, last)
             if stored is None:
                 self._note(record.round, kept, notes, rolled_back, time.perf_counter() - tick, done)
@@ -185,11 +190,11 @@ class Drive:
         began = time.perf_counter()
         data = self._campaign.dataset(0.1)
         self._x_o = check_observation(self._x_o, data.x.shape[1:], self._learner.takes_trials)
-        weights = self._method.weigh(data)
+        weights = self.method.weigh(data)
         if (weights > 0).sum() < LEAST_ROWS:
             weights = np.ones(len(weights))
         used = weights > 0
-        loss = self._method.loss if len(data.proposals) > 1 else MaximumLikelihood()
+        loss = self.method.loss if len(data.proposals) > 1 else MaximumLikelihood()
         z, x = self._prior.to_normal(data.theta[used]), data.x[used]
         material = Material(
             prior=self._prior,
@@ -254,6 +259,7 @@ class Drive:
             multi_round=number > 1,
             seed=self._seed("posterior", number),
             x_o=self._x_o,
+            predicted=self._campaign.predicted(),
             show_progress_bars=self._bars,
         )
 
@@ -273,6 +279,7 @@ class Drive:
             epochs=int(learned.info.epochs.max()),
             converged=bool(learned.info.converged.all()),
             validation_loss=float(learned.info.validation_loss.mean()),
+            losses=learned.info.losses,
             boundary_mass=posterior.boundary().mass if done else None,
             gain=notes["gain"],
             used=notes["used"],

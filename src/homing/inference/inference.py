@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
-from homing.arrays import to_numpy
-from homing.errors import ArgumentError, ShapeError
+from homing.diagnostics import Check
+from homing.errors import ArgumentError, NotTrainedError
+from homing.inference.apart import Apart
 from homing.inference.campaign import Campaign
-from homing.inference.rounds import Rounds
+from homing.inference.check import check_run
+from homing.inference.methods import Method
 from homing.inference.simulating import check_count, check_rows
-from homing.priors import Prior
+from homing.posteriors import Posterior
+from homing.priors import Prior, same_distribution
 from homing.proposals import Proposal, as_proposal
+from homing.runs import OpenedRun, Progress, Rounds
 
 
 class Inference:
@@ -28,11 +33,85 @@ class Inference:
         self.prior = prior
         self.seed = campaign.seed
         self._campaign = campaign
+        self._apart = Apart(campaign)
+        self._latest: Posterior | None = None
+        self._method: Method | None = None  # what its rows were weighed by
+
+    def _keep(self, posterior: Posterior, method: Method | None = None) -> Posterior:
+        """Remember what was learned last, for `check`."""
+        self._latest, self._method = posterior, method
+        return posterior
+
+    def check(self, num_simulations: int = 200, *, posterior: Posterior | None = None) -> Check:
+        """Whether to believe the posterior, at its default x, by simulations that it was not learned from.
+
+        They are kept in the store, and are no round: nothing is ever learned from them. Half of them are drawn from
+        the prior, cut to the region of the last round, the other half from the posterior; `homing.inference.check`
+        says what for. With a few hundred, intervals that are a third too narrow or too wide are found, and shifts by
+        half of their width.
+
+        Args:
+            num_simulations: How many simulations to spend; with 0, what is known without.
+            posterior: The posterior; None for the one that the last call of `run`, `iterate` or this object gave.
+
+        Returns:
+            The verdicts; prints as a short table that ends in one sentence: believe, believe with care (why), or do
+            not believe (why).
+
+        Raises:
+            NotTrainedError: If there is no posterior yet.
+            ArgumentError: If the number cannot work, there is no simulator, or the posterior has another prior.
+
+        Example:
+            >>> import numpy as np
+            >>> from homing.inference import SNPE
+            >>> from homing.utils import BoxUniform
+            >>> inference = SNPE(np.sin, BoxUniform([-1.0], [1.0]), batched=True, seed=0, show_progress_bars=False)
+            >>> _ = inference(num_simulations=60, max_num_epochs=1)
+            >>> [verdict.name for verdict in inference.check(20)]
+            ['coverage', 'ranks', 'TARP']
+        """
+        if num_simulations != 0:
+            check_count(num_simulations)
+        posterior = posterior or self._latest
+        if posterior is None:
+            raise NotTrainedError("There is no posterior to check: run the inference first, or pass posterior=...")
+        if not same_distribution(posterior.prior, self.prior):
+            raise ArgumentError(
+                f"The posterior was learned with the prior {posterior.prior.describe()}, and this run has "
+                f"{self.prior.describe()}: check it with the run that it is from."
+            )
+        method = self._method if posterior is self._latest else None
+        return check_run(self._campaign, self._apart, posterior, method, int(num_simulations))
 
     @property
     def rounds(self) -> Rounds:
         """One record a round; prints as a table."""
         return Rounds([record for _, record in sorted(self._campaign.records.items())])
+
+    def on_progress(self, told: Callable[[Progress], None] | None) -> Self:
+        """Have a function told where the run is, each time that changes; None for none.
+
+        Returns:
+            This object.
+        """
+        self._campaign.on_progress = told
+        return self
+
+    def remember(self, **facts: Any) -> Self:
+        """Write down in the run file what its readers should know; they find it in `homing.open(path).facts`.
+
+        Args:
+            **facts: JSON or arrays by name, for example `labels=["mass", "spin"]`; each replaces what had this name.
+
+        Returns:
+            This object.
+
+        Raises:
+            ArgumentError: If a fact is no JSON.
+        """
+        self._campaign.remember(**facts)
+        return self
 
     def append_simulations(self, theta: Any, x: Any, proposal: Any = None) -> Self:
         """Add simulations that were run elsewhere, as a round of their own.
@@ -101,20 +180,32 @@ class Inference:
             ArgumentError: If an id was never given.
             StoreError: If the results cannot be written; none of them are then.
         """
-        numbers = np.atleast_1d(to_numpy(ids, "ids"))
-        if numbers.ndim != 1 or numbers.dtype.kind not in "iu":
-            raise ArgumentError(
-                f"ids must be whole numbers, shape (n,), found {numbers.dtype} of shape {numbers.shape}."
-            )
-        data = None if x is None else to_numpy(x, "x")
-        if data is not None and (data.ndim == 0 or len(data) != len(numbers)):
-            raise ShapeError(f"x must have one entry for each of the {len(numbers)} ids, found shape {data.shape}.")
-        return self._campaign.tell(numbers.astype(np.int64), data, errors or {})
+        return self._campaign.tell(ids, x, errors)
 
     def _as_proposal(self, proposal: Any, simulated: bool = False) -> Proposal:
         """What a user's object stands for; `simulated` if theta have been drawn from it already."""
         return as_proposal(proposal, self.prior)
 
+    @property
+    def view(self) -> OpenedRun:
+        """The run as `homing.open` shows it, also if it has no file: simulations, records, posteriors, facts."""
+        return self._campaign.view()
+
+    def report(self, path: str | Path, **options: Any) -> Path:
+        """Write one page on this run: what was simulated and learned, the posterior, and whether to believe it.
+
+        Args:
+            path: The file, best with the suffix .html; one of that name is replaced.
+            **options: As for `homing.report`: `check`, `labels`, `points` and so on.
+
+        Returns:
+            The file.
+        """
+        from homing.report import report
+
+        with self.view as view:
+            return report(view, path, **options)
+
     def close(self) -> None:
         """Let go of the run file, so that another process may write to it."""
-        self._campaign.close()
+        self._campaign.store.close()

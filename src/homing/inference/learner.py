@@ -9,10 +9,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from homing.estimators.validity import Validity
-from homing.inference.rounds import RoundRecord
 from homing.posteriors import Posterior
 from homing.priors import Prior
 from homing.proposals import Proposal
+from homing.runs import RoundRecord
 from homing.training import FitInfo, FitOptions, Loss
 
 HELD_OUT = 0.12  # of the rows, for each member of an ensemble

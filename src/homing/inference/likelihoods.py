@@ -20,7 +20,6 @@ from homing import random
 from homing.errors import ArgumentError, SimulationError
 from homing.estimators import LikelihoodBuilder, Ridge, Standardize, fit_standardize
 from homing.inference.learner import NOT_KNOWN, Learned, Material, recalled_info, windows
-from homing.inference.rounds import RoundRecord
 from homing.posteriors import (
     Posterior,
     SampledPosterior,
@@ -33,6 +32,7 @@ from homing.posteriors import (
 )
 from homing.posteriors.surrogate import Coordinates
 from homing.priors import Prior
+from homing.runs import RoundRecord
 from homing.training import FitInfo, FitOptions, MaximumLikelihood, Rows, fit
 
 _MOST_COLUMNS = 512  # of x

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from homing import random
-from homing.estimators import RatioBuilder, fit_standardize
+from homing.estimators import RatioBuilder
 from homing.inference.learner import NOT_KNOWN, Learned, Material, recalled_info, windows
 from homing.inference.likelihoods import contrast
-from homing.inference.rounds import RoundRecord
 from homing.posteriors import Posterior, SampledPosterior, Sampler, SurrogateRatio, Tempering, sampled_posterior
 from homing.priors import Prior
+from homing.runs import RoundRecord
 from homing.training import NRE_B, FitInfo, FitOptions, Loss, Rows, fit
 
 
@@ -45,7 +45,7 @@ class RatioLearner:
 
     def learn(self, material: Material) -> Learned:
         z, x, seed = material.z, material.x, material.seed
-        standardize = fit_standardize(x, self.builder.z_score_x, z)
+        standardize = self.builder.standardize(x, z)
         features = standardize(x)
         held_out = windows(material.order, self.members)
         rows = Rows(

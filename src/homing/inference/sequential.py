@@ -21,10 +21,10 @@ from homing.inference.inference import Inference
 from homing.inference.learner import Learned, Learner, Material
 from homing.inference.methods import METHODS, Method, as_method
 from homing.inference.options import TrainOptions, as_settings, train_options
-from homing.inference.rounds import RoundRecord
 from homing.inference.simulating import check_count, unprepared_prior, unprepared_simulator
 from homing.posteriors import Posterior
 from homing.proposals import FromPosterior
+from homing.runs import RoundRecord
 from homing.training import MaximumLikelihood
 
 
@@ -154,7 +154,7 @@ class Sequential(Inference):
         self._campaign.check_options(self._campaign.newest + 1, asdict(options))
         self._campaign.simulate(num_simulations, self._as_proposal(proposal))
         self._train(options)
-        return self.build_posterior()
+        return self._keep(self.build_posterior())
 
     def train(self, **training: Any) -> Any:
         """Learn from all simulations so far.
@@ -189,6 +189,7 @@ class Sequential(Inference):
             "multi_round": self._campaign.is_multi_round,
             "seed": random.word(self.seed, "posterior", self._campaign.newest),
             "x_o": self._proposed_at(),
+            "predicted": self._campaign.predicted(),
             "show_progress_bars": self._bars,
         }
         return learned.posterior(self.prior, **own | options)
@@ -239,7 +240,7 @@ class Sequential(Inference):
         for record in drive:
             if on_round is not None:
                 on_round(record)
-        return drive.posterior
+        return self._keep(drive.posterior, drive.method)
 
     def iterate(
         self,
@@ -257,7 +258,7 @@ class Sequential(Inference):
         """
         drive = self._drive(x_o, num_simulations, num_rounds, proposal, stop, options)
         for record in drive:
-            yield record, drive.posterior
+            yield record, self._keep(drive.posterior, drive.method)
 
     def _drive(
         self,
@@ -331,6 +332,7 @@ class Sequential(Inference):
             epochs=int(info.epochs.max()),
             converged=bool(info.converged.all()),
             validation_loss=float(info.validation_loss.mean()),
+            losses=info.losses,
         )
         return self._learned
 

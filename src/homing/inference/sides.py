@@ -19,9 +19,9 @@ from homing.estimators import LikelihoodBuilder, PosteriorBuilder, fit_standardi
 from homing.inference.choice import likelihood_lead
 from homing.inference.learner import NOT_KNOWN, Learned, Material, recalled_info, windows
 from homing.inference.likelihoods import learn_likelihood
-from homing.inference.rounds import RoundRecord
 from homing.posteriors import DirectPosterior, Ensemble, HybridPosterior, Posterior, SurrogateLikelihood
 from homing.priors import Prior
+from homing.runs import RoundRecord
 from homing.training import FitInfo, FitOptions, Rows, fit
 
 MOST_COLUMNS = 64  # of x, up to which its likelihood is learned beside
@@ -105,7 +105,7 @@ class Sides:
 def learn_sides(material: Material, options: SideOptions) -> Sides:
     """Learn both sides, the direct one by the material's loss, the likelihood's by maximum likelihood."""
     z, x, weight, seed = material.z, material.x, material.weight, material.seed
-    standardize = fit_standardize(x, options.builder.z_score_x, z)
+    standardize = options.builder.standardize(x, z)
     features = standardize(x)
     held_out = windows(material.order, options.members)
     rows = Rows(
@@ -127,7 +127,7 @@ def learn_sides(material: Material, options: SideOptions) -> Sides:
             material.prior,
             z,
             x,
-            standardize,
+            standardize if options.builder.embedding_net is None else fit_standardize(x, "independent", z),
             weight,
             held_out,
             seed,

@@ -150,6 +150,7 @@ class SNPE(Sequential):
             "multi_round": self._campaign.is_multi_round,
             "seed": random.word(self.seed, "posterior", self._campaign.newest),
             "x_o": self._proposed_at(),
+            "predicted": self._campaign.predicted(),
             "show_progress_bars": self._bars,
         }
         return DirectPosterior(ensemble, self.prior, **own | options)
@@ -197,6 +198,7 @@ class SNPE(Sequential):
             epochs=epochs,
             converged=converged,
             validation_loss=float(learned.info.validation_loss.mean()),
+            losses=learned.info.losses,
             boundary_mass=mass,
         )
         return learned.ensemble

@@ -23,15 +23,15 @@ import numpy as np
 
 from homing import random
 from homing.errors import ArgumentError, PriorError
-from homing.estimators import PosteriorBuilder, fit_standardize
+from homing.estimators import PosteriorBuilder
 from homing.estimators.validity import Validity
 from homing.inference.learn import Dataset, maps_to_normal
 from homing.inference.learner import NOT_KNOWN, Learned, Material, recalled_info, windows
-from homing.inference.rounds import RoundRecord
 from homing.inference.sequential import Running, Sequential
 from homing.posteriors import DividedPosterior, Ensemble, Posterior
 from homing.priors import Prior
 from homing.proposals import FromPosterior, FromPrior, GaussianProposal, Proposal
+from homing.runs import RoundRecord
 from homing.training import FitInfo, FitOptions, MaximumLikelihood, Rows, fit
 
 _WIDER = 1.5  # the proposal's covariance, as a multiple of the posterior's: the divided precision stays well above zero
@@ -90,7 +90,7 @@ class DividedLearner:
         u = z
         if isinstance(newest, GaussianProposal):
             mean, scale, u = newest.mean, newest.scale_tril, newest.whiten(z)
-        standardize = fit_standardize(x, self.builder.z_score_x, z)
+        standardize = self.builder.standardize(x, z)
         features = standardize(x)
         held_out = windows(material.order, self.members)
         nothing = np.zeros(len(z), np.int32)

@@ -115,6 +115,24 @@ def read_limits(limits: Any, sets: list[np.ndarray], groups: list[np.ndarray]) -
     d = sets[0].shape[1]
     if limits is None:
         return np.array([_own_limits([s[:, j] for s in sets], [g[:, j] for g in groups]) for j in range(d)])
+    pairs = read_pairs(limits, d)
+    for j, (low, high) in enumerate(pairs):
+        if not any(((s[:, j] >= low) & (s[:, j] <= high)).any() for s in sets):
+            smallest, largest = min(s[:, j].min() for s in sets), max(s[:, j].max() for s in sets)
+            raise ArgumentError(
+                f"limits of parameter {j}, [{low:g}, {high:g}], hold none of its draws, which lie in "
+                f"[{smallest:g}, {largest:g}]. Pass limits that do, or None to have them found."
+            )
+    return pairs
+
+
+def read_pairs(limits: Any, d: int) -> np.ndarray:
+    """One pair (low, high) for each of d parameters, shape (d, 2), from one for all or one for each.
+
+    Raises:
+        ShapeError: If the limits are neither one pair nor d pairs.
+        ArgumentError: If a pair is not finite and rising.
+    """
     pairs = to_numpy(limits, "limits").astype(np.float64)
     if pairs.shape not in ((2,), (d, 2)):
         raise ShapeError(
@@ -125,12 +143,6 @@ def read_limits(limits: Any, sets: list[np.ndarray], groups: list[np.ndarray]) -
     for j, (low, high) in enumerate(pairs):
         if not (np.isfinite(low) and np.isfinite(high) and low < high):
             raise ArgumentError(f"limits of parameter {j} must be finite with low < high, found [{low:g}, {high:g}].")
-        if not any(((s[:, j] >= low) & (s[:, j] <= high)).any() for s in sets):
-            smallest, largest = min(s[:, j].min() for s in sets), max(s[:, j].max() for s in sets)
-            raise ArgumentError(
-                f"limits of parameter {j}, [{low:g}, {high:g}], hold none of its draws, which lie in "
-                f"[{smallest:g}, {largest:g}]. Pass limits that do, or None to have them found."
-            )
     return pairs
 
 
@@ -165,7 +177,7 @@ def check_options(options: Mapping[str, Any], known: Sequence[str]) -> None:
     for name, value in options.items():
         if name not in known:
             raise ArgumentError(
-                f"unknown option {name!r}; beside its named arguments, pairplot takes {', '.join(known)}."
+                f"unknown option {name!r}; beside its named arguments, this plot takes {', '.join(known)}."
             )
         if not isinstance(value, Mapping):
             raise ArgumentError(f"{name} must be a dictionary of options, such as dict(alpha=0.5), found {value!r}.")
@@ -261,3 +273,26 @@ def read_colors(colors: Any, name: str, default: Sequence[str], count: int) -> l
     if not chosen:
         raise ArgumentError(f"{name} must hold at least one colour, found none.")
     return [chosen[i % len(chosen)] for i in range(count)]
+
+
+def read_prior(prior: Any, d: int) -> np.ndarray | None:
+    """Draws from the prior, shape (m, d), or None.
+
+    Raises:
+        ShapeError: If they have another number of parameters than the draws they are shown with.
+    """
+    if prior is None:
+        return None
+    draws = _read_set("prior", prior)
+    if draws.shape[1] != d:
+        raise ShapeError(
+            f"prior must have shape (m, {d}), draws of the same parameters as samples, found {draws.shape}."
+        )
+    return draws
+
+
+def limits_within(samples: Any, points: Any, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """The ranges that `pairplot` would choose, no wider than a support from `low` to `high`; shape (d, 2)."""
+    sets = read_samples(samples)
+    ranges = read_limits(None, sets, read_points(points, sets[0].shape[1]))
+    return np.stack([np.maximum(ranges[:, 0], low), np.minimum(ranges[:, 1], high)], axis=1)

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from homing.errors import ShapeError
+from homing.plots import look
+from homing.plots.names import wrapped
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
-
-_GREY = "0.35"
 
 
 def square(
@@ -22,6 +23,7 @@ def square(
     figure: Figure | SubFigure | None,
     axes: Any,
     *,
+    names: list[str],
     left: bool,
     legend: bool,
     title: str | None,
@@ -33,6 +35,7 @@ def square(
         size: Width and height of a new figure, in inches.
         figure: A figure to put new axes in; None for a new one.
         axes: The caller's axes; None for new ones.
+        names: The parameters' names.
         left: Whether labels need space on the left.
         legend: Whether a legend needs space above the panels.
         title: A title above the panels.
@@ -41,8 +44,10 @@ def square(
         ShapeError: If the caller's axes are not k x k.
     """
     if axes is None:
-        canvas = figure or _new_figure(size)
-        grid = canvas.subplots(k, k, squeeze=False, gridspec_kw=_margins(canvas, k, left, legend, title is not None))
+        canvas = figure or look.new_figure(size)
+        lines = max(name.count("\n") + 1 for name in wrapped(names, *_room(canvas, k)))
+        margins = _margins(canvas, k, lines, left, legend, title is not None)
+        grid = canvas.subplots(k, k, squeeze=False, gridspec_kw=margins)
     else:
         grid = np.atleast_2d(np.asarray(axes, dtype=object))
         if grid.shape != (k, k):
@@ -55,12 +60,6 @@ def square(
     return canvas, grid
 
 
-def _new_figure(size: tuple[float, float]) -> Figure:
-    from matplotlib import pyplot  # so that a notebook shows the figure, and `pyplot.show` finds it
-
-    return pyplot.figure(figsize=size)
-
-
 def font_size(figure: Figure | SubFigure, k: int) -> float:
     """A size of text, in points, that fits a panel."""
     return float(np.clip(min(_extent(figure)) / k / 11, 5, 11))
@@ -70,12 +69,19 @@ def _extent(figure: Figure | SubFigure) -> tuple[float, float]:
     return figure.bbox.width * 72 / figure.dpi, figure.bbox.height * 72 / figure.dpi
 
 
-def _margins(figure: Figure | SubFigure, k: int, left: bool, legend: bool, titled: bool) -> dict[str, float]:
+def _room(figure: Figure | SubFigure, k: int) -> tuple[float, float]:
+    """What a name has: a panel's width, and the size of the text."""
+    return _extent(figure)[0] / k, 1.1 * font_size(figure, k)
+
+
+def _margins(
+    figure: Figure | SubFigure, k: int, lines: int, left: bool, legend: bool, titled: bool
+) -> dict[str, float]:
     (width, height), size = _extent(figure), font_size(figure, k)
     return {
-        "left": (6 if left else 2) * size / width,
+        "left": (4.7 + 1.3 * lines if left else 2) * size / width,
         "right": 1 - 2 * size / width,
-        "bottom": 4 * size / height,
+        "bottom": (2.7 + 1.3 * lines) * size / height,
         "top": 1 - (1.5 + 2 * titled + 2 * legend) * size / height,
         "wspace": 0.08,
         "hspace": 0.08,
@@ -87,8 +93,8 @@ def dress(grid: np.ndarray, ranges: np.ndarray, names: list[str], ticks: list[np
 
     The lowest panel of a column carries the labels: that on the diagonal, if none is drawn below it.
     """
-    k = len(grid)
-    size = font_size(grid[0, 0].figure, k)
+    k, figure = len(grid), grid[0, 0].figure
+    size, names = font_size(figure, k), wrapped(names, *_room(figure, k))
     for (i, j), ax in np.ndenumerate(grid):
         if not ax.get_visible():
             continue
@@ -97,13 +103,21 @@ def dress(grid: np.ndarray, ranges: np.ndarray, names: list[str], ticks: list[np
             ax.spines[["left", "right", "top"]].set_visible(False)
         else:
             ax.set_ylim(*ranges[i])
-        ax.spines[:].set(linewidth=0.6, color=_GREY)
-        ax.tick_params(labelsize=0.9 * size, length=0.3 * size, width=0.6, color=_GREY, pad=0.25 * size)
+        ax.spines[:].set(linewidth=0.6, color=look.muted())
+        ax.tick_params(labelsize=0.9 * size, length=0.3 * size, width=0.6, color=look.muted(), pad=0.25 * size)
         lowest = not any(below.get_visible() for below in grid[i + 1 :, j])
         leftmost = j < i and not any(left.get_visible() for left in grid[i, :j])
         _scale(ax.xaxis, names[j] if lowest else None, ticks[j], size)
         _scale(ax.yaxis, names[i] if leftmost else None, ticks[i], size)
-    grid[0, 0].figure.align_ylabels(list(grid[:, 0]))
+    figure.align_ylabels(list(grid[:, 0]))
+
+
+def dress_one(ax: Axes, limits: np.ndarray, name: str, ticks: np.ndarray | None) -> None:
+    """Gives a panel of one parameter its limits, ticks and name; its height is no scale."""
+    look.quiet(ax, sides=("bottom",))
+    ax.set_xlim(*limits)
+    _scale(ax.xaxis, look.fitting(ax, name), ticks, look.TEXT)
+    _scale(ax.yaxis, None, None, look.TEXT)
 
 
 def _scale(axis: Any, name: str | None, ticks: np.ndarray | None, size: float) -> None:
@@ -138,15 +152,15 @@ def legend(figure: Figure | SubFigure, grid: np.ndarray, keys: Sequence[Artist])
         return
     k = len(grid)
     size = font_size(figure, k)
-    look = {"handles": keys, "fontsize": max(size, 8), "frameon": False}
+    how = {"handles": keys, "fontsize": max(size, 8), "frameon": False}
     if k == 1:
-        grid[0, 0].legend(**look)
+        grid[0, 0].legend(**how)
     elif not grid[k - 1, 0].get_visible():
         box = grid[k - 1, 0].get_position()
-        figure.legend(loc="lower left", bbox_to_anchor=(box.x0, box.y0), **look)
+        figure.legend(loc="lower left", bbox_to_anchor=(box.x0, box.y0), **how)
     elif not grid[0, k - 1].get_visible():
         box = grid[0, k - 1].get_position()
-        figure.legend(loc="upper right", bbox_to_anchor=(box.x1, box.y1), **look)
+        figure.legend(loc="upper right", bbox_to_anchor=(box.x1, box.y1), **how)
     else:
         top = grid[0, 0].get_position().y1
-        figure.legend(loc="lower center", bbox_to_anchor=(0.5, top), ncols=len(keys), **look)
+        figure.legend(loc="lower center", bbox_to_anchor=(0.5, top), ncols=len(keys), **how)

@@ -13,6 +13,7 @@ import numpy as np
 
 from homing.plots.arguments import read_bins, read_masses
 from homing.plots.density import Column, histogram, smoothed
+from homing.plots.look import blend, faint, is_dark, paper
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,7 +29,7 @@ def diag_hist(ax: Axes, x: Column, color: Any, options: Mapping[str, Any]) -> fl
     bins = read_bins(options.pop("bins", x.bins))
     edges = x.edges(bins)
     heights = histogram([x], [bins]) / (len(x.values) * (edges[1] - edges[0]))
-    defaults = {"fill": True, "facecolor": _faint(color, 0.35), "edgecolor": color, "linewidth": 1.0}
+    defaults = {"fill": True, "facecolor": faint(color, 0.35), "edgecolor": color, "linewidth": 1.0}
     ax.stairs(heights, edges, **{**defaults, **options})
     return float(heights.max())
 
@@ -36,8 +37,15 @@ def diag_hist(ax: Axes, x: Column, color: Any, options: Mapping[str, Any]) -> fl
 def diag_kde(ax: Axes, x: Column, color: Any, options: Mapping[str, Any]) -> float:
     """A smoothed density of one parameter, by `Axes.plot`; returns its peak."""
     density = smoothed([x])
-    ax.fill_between(density.centres[0], density.values, color=_faint(color, 0.25), linewidth=0)
+    ax.fill_between(density.centres[0], density.values, color=faint(color, 0.25), linewidth=0)
     ax.plot(density.centres[0], density.values, **{"color": color, "linewidth": 1.2, **options})
+    return float(density.values.max())
+
+
+def diag_line(ax: Axes, x: Column, color: Any) -> float:
+    """A smoothed density as a line behind the others, by `Axes.plot`; returns its peak."""
+    density = smoothed([x])
+    ax.plot(density.centres[0], density.values, color=color, linewidth=1.2, zorder=0.5)
     return float(density.values.max())
 
 
@@ -70,14 +78,8 @@ def offdiag_contour(ax: Axes, x: Column, y: Column, color: Any, options: Mapping
     grid = [np.r_[axis.low, centres[1:-1], axis.high] for axis, centres in zip((x, y), density.centres)]  # to the frame
     tones = np.linspace(0.15, 0.6, len(levels))
     top = max(float(density.values.max()), levels[-1]) * 1.01
-    ax.contourf(*grid, density.values.T, levels=[*levels, top], colors=[_faint(color, tone) for tone in tones])
+    ax.contourf(*grid, density.values.T, levels=[*levels, top], colors=[faint(color, tone) for tone in tones])
     ax.contour(*grid, density.values.T, levels=levels, **{"colors": [color], "linewidths": 0.9, **options})
-
-
-def _faint(color: Any, alpha: float) -> Any:
-    from matplotlib.colors import to_rgba
-
-    return to_rgba(color, alpha)
 
 
 def offdiag_scatter(ax: Axes, x: Column, y: Column, color: Any, options: Mapping[str, Any]) -> None:
@@ -95,17 +97,18 @@ def diag_points(ax: Axes, x: np.ndarray, color: Any, style: str, options: Mappin
 
 def offdiag_points(ax: Axes, x: np.ndarray, y: np.ndarray, color: Any, marker: str, options: Mapping[str, Any]) -> None:
     """Markers at the points (x, y), each of shape (m,), by `Axes.plot`."""
-    defaults = {"color": color, "marker": marker, "markersize": 6, "markeredgecolor": "white", "markeredgewidth": 0.8}
+    defaults = {"color": color, "marker": marker, "markersize": 6, "markeredgecolor": paper(), "markeredgewidth": 0.8}
     ax.plot(x, y, **{**defaults, "linestyle": "none", "zorder": 5, **options})
 
 
 def colormap(color: Any) -> Colormap:
-    """From transparent, where there are no draws, over the colour to a darker one: light to dark in print too."""
+    """From transparent, where there are no draws, over the colour to a darker one; to a lighter one on dark paper."""
     from matplotlib.colors import LinearSegmentedColormap, to_rgba
 
     red, green, blue, _ = to_rgba(color)
-    dark = (0.45 * red, 0.45 * green, 0.45 * blue, 1.0)
-    stops = [(0.0, (red, green, blue, 0.0)), (0.6, (red, green, blue, 1.0)), (1.0, dark)]
+    towards = (1.0, 1.0, 1.0) if is_dark() else (0.0, 0.0, 0.0)
+    end = blend(color, towards, 0.5)
+    stops = [(0.0, (red, green, blue, 0.0)), (0.6, (red, green, blue, 1.0)), (1.0, end)]
     return LinearSegmentedColormap.from_list("draws", stops)
 
 

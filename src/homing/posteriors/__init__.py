@@ -1,6 +1,7 @@
 """Posteriors at one x: sample, log_prob, map."""
 
 from homing.posteriors.boundary import Boundary
+from homing.posteriors.conditionals import Conditionals, ensemble_at_each
 from homing.posteriors.direct import DirectPosterior
 from homing.posteriors.divided import DividedPosterior
 from homing.posteriors.ensemble import Ensemble
@@ -24,6 +25,7 @@ from homing.posteriors.surrogate import SurrogateLikelihood, coordinates, likeli
 __all__ = [
     "MCMC",
     "Boundary",
+    "Conditionals",
     "DirectPosterior",
     "DividedPosterior",
     "Ensemble",
@@ -44,6 +46,7 @@ __all__ = [
     "Variational",
     "check_observation",
     "coordinates",
+    "ensemble_at_each",
     "likelihood_ensemble",
     "load",
     "restore",

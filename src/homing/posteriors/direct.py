@@ -11,7 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from homing.posteriors.ensemble import Ensemble
+from homing import random
+from homing.diagnostics import Verdict, check_disagreement
+from homing.posteriors.conditionals import Conditionals, ensemble_at_each
+from homing.posteriors.ensemble import DRAWS_COMPARED, Ensemble
 from homing.posteriors.posterior import Posterior
 from homing.priors import Prior
 
@@ -39,6 +42,16 @@ class DirectPosterior(Posterior):
 
     def disagreement(self, x: np.ndarray, seed: int) -> float | None:
         return self.ensemble.disagreement(x, seed)
+
+    def _audits(self, x: np.ndarray) -> list[Verdict]:
+        return [*self._disagreement(x), *super()._audits(x)]
+
+    def _disagreement(self, x: np.ndarray) -> list[Verdict]:
+        nats = self.disagreement(x, random.word(self._seed, "disagreement"))
+        return [] if nats is None else [check_disagreement(nats, len(self.ensemble.members), DRAWS_COMPARED)]
+
+    def at_each(self, x: np.ndarray, num: int, seed: int) -> Conditionals:
+        return ensemble_at_each(self.ensemble, x, num, seed)
 
     @property
     def _learned(self) -> dict[str, Any]:

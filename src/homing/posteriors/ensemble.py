@@ -19,11 +19,12 @@ from paramax import unwrap
 
 from homing import random
 from homing.estimators import ConditionalDensity, Gaussians
+from homing.estimators.density import basis_of
 from homing.estimators.mixture import MixtureNetwork
 from homing.estimators.standardize import Standardize
 from homing.programs import Program
 
-_CHUNK = 2048  # draws or densities in one call of a program
+_CHUNK = DRAWS_COMPARED = 2048  # draws or densities in one call of a program; draws that members are compared by
 THREADS = max(2, os.cpu_count() or 1)
 
 
@@ -163,7 +164,7 @@ class Ensemble:
         """
         if len(self.members) == 1:
             return None
-        z = self.sample(_CHUNK, x, seed)
+        z = self.sample(DRAWS_COMPARED, x, seed)
         values = [self.member(m).log_prob(z, x) for m in range(len(self.members))]
         ratios = np.stack(values) - self._mixed(values)
         return float(np.maximum((self.weights @ (np.exp(ratios) * ratios)).mean(), 0.0))
@@ -177,8 +178,7 @@ class Ensemble:
         """The first member's linear prediction of z from data, shape (n, *x_shape), in units of its residual."""
         model = unwrap(self.members[0])
         slope, whiten = np.asarray(model.slope), np.asarray(model.whiten)
-        flat = self.standardize(x).reshape(len(x), -1)[:, : slope.shape[1]]
-        return flat @ (whiten @ slope).T
+        return basis_of(self.standardize(x), model.embedding, slope.shape[1]) @ (whiten @ slope).T
 
     def components(self, x: np.ndarray) -> Gaussians:
         """The mixture of Gaussians that q(z | x) is, members' components side by side."""

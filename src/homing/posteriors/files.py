@@ -58,6 +58,7 @@ def restore(parts: dict[str, Any], show_progress_bars: bool = True) -> Posterior
     """The posterior with these `Posterior.parts`."""
     names = ("multi_round", "seed", "x_o")
     options: dict[str, Any] = {name: parts[name] for name in names} | {"show_progress_bars": show_progress_bars}
+    options["predicted"] = parts.get("predicted")
     if "posteriors" in parts:
         members = [restore(member, show_progress_bars) for member in parts["posteriors"]]
         return EnsemblePosterior(members, parts["weights"], **options)

@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 
 from homing import random
+from homing.diagnostics import Verdict, check_agreement
+from homing.posteriors.conditionals import Conditionals, paired
 from homing.posteriors.direct import DirectPosterior
 from homing.posteriors.posterior import Posterior
-from homing.posteriors.sampled import BANK, MCMCPosterior, Side
+from homing.posteriors.sampled import BANK, CANDIDATES, MCMCPosterior, Side
 from homing.posteriors.surrogate import SurrogateLikelihood
 
 _LEAST_BANK = 4096
@@ -67,14 +69,41 @@ class HybridPosterior(Posterior):
         return rng.permutation(np.concatenate([direct, other]))
 
     def log_prob_normal(self, z: np.ndarray, x: np.ndarray) -> np.ndarray:
-        log_sides = [self.direct.ensemble.log_prob(z, x), self._other.log_density(z, x)]
+        return self._mixed(self.direct.ensemble.log_prob(z, x), self._other.log_density(z, x))
+
+    def _mixed(self, log_direct: np.ndarray, log_other: np.ndarray) -> np.ndarray:
         with np.errstate(divide="ignore"):  # a side of no share
             log_shares = np.log([self.share, 1 - self.share])
-        return np.logaddexp(log_sides[0] + log_shares[0], log_sides[1] + log_shares[1])
+        return np.logaddexp(log_direct + log_shares[0], log_other + log_shares[1])
 
     def disagreement(self, x: np.ndarray, seed: int) -> float | None:
         """The direct side's."""
         return self.direct.ensemble.disagreement(x, seed)
+
+    def _log_joint_pairs(self, m: int, z: np.ndarray, x: np.ndarray) -> np.ndarray:
+        return self.likelihood.log_likelihood_pairs(m, z, x) + self.prior.log_prob_normal(z)
+
+    def _audits(self, x: np.ndarray) -> list[Verdict]:
+        side = self.side(x)
+        agreement = check_agreement(side.effective, side.khat, CANDIDATES // 2)
+        return [agreement, *self.direct._disagreement(x), *super()._audits(x)]
+
+    def at_each(self, x: np.ndarray, num: int, seed: int) -> Conditionals:
+        """As `Posterior.at_each`: the direct side proposes, and its draws give the likelihood's constants, too."""
+        direct = self.direct.at_each(x, num, seed)
+
+        def log_joints(rows: np.ndarray) -> np.ndarray:
+            members = range(self.likelihood.num_members)
+            return np.stack([paired(lambda z, at, m=m: self._log_joint_pairs(m, z, at), rows, x) for m in members])
+
+        proposed = direct.density(direct.z)[1]
+        log_evidence = np.logaddexp.reduce(log_joints(direct.z) - proposed, axis=2) - np.log(num)
+
+        def density(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            log_direct, joints = direct.density(rows)[0], log_joints(rows) - log_evidence[:, :, None]
+            return self._mixed(log_direct, np.logaddexp.reduce(joints, axis=0) - np.log(len(joints))), log_direct
+
+        return Conditionals(lambda: direct.z, density)
 
     @property
     def _learned(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from homing import random
+from homing.diagnostics import Predictive
 from homing.errors import ArgumentError
 from homing.posteriors.posterior import Posterior
 from homing.priors import same_distribution
@@ -27,7 +28,7 @@ class EnsemblePosterior(Posterior):
         seed: Decides the draws.
         x_o: The default x; that of the first posterior if not given.
         multi_round: Whether any of them is not amortized; found out if not given.
-        show_progress_bars: As for `Posterior`.
+        predicted, show_progress_bars: As for `Posterior`.
 
     Raises:
         ArgumentError: If there is none, they have other priors or data shapes, or the weights do not fit.
@@ -53,6 +54,7 @@ class EnsemblePosterior(Posterior):
         seed: int = 0,
         x_o: np.ndarray | None = None,
         multi_round: bool | None = None,
+        predicted: Predictive | None = None,
         show_progress_bars: bool = True,
     ):
         members = list(posteriors)
@@ -77,6 +79,7 @@ class EnsemblePosterior(Posterior):
             multi_round=any(member.multi_round for member in members) if multi_round is None else multi_round,
             seed=seed,
             x_o=first.parts["x_o"] if x_o is None else x_o,
+            predicted=first.predicted if predicted is None else predicted,
             show_progress_bars=show_progress_bars,
         )
         self.posteriors = members

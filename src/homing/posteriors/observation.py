@@ -1,4 +1,4 @@
-"""Checks of what is conditioned on."""
+"""Checks of what is conditioned on, and of how many draws are wanted."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from homing.arrays import to_numpy
-from homing.errors import ObservationError
+from homing.errors import ArgumentError, ObservationError
 
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
@@ -58,3 +58,21 @@ def check_observation(x: Any, x_shape: tuple[int, ...] | None, trials: bool = Fa
             "Rescale the data, for example by returning their logarithm from the simulator."
         )
     return array
+
+
+def check_sample_shape(sample_shape: Any) -> tuple[int, ...]:
+    """How many draws, as a tuple.
+
+    Raises:
+        ArgumentError: If it is not made of whole numbers, zero or larger.
+    """
+    try:
+        shape = (int(sample_shape),) if np.ndim(sample_shape) == 0 else tuple(int(n) for n in sample_shape)
+        exact = list(shape) == np.atleast_1d(sample_shape).tolist()
+    except (TypeError, ValueError):
+        exact, shape = False, ()
+    if not exact or any(n < 0 for n in shape):
+        raise ArgumentError(
+            f"sample_shape must be a whole number or a tuple of them, zero or larger, found {sample_shape!r}."
+        )
+    return shape

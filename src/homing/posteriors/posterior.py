@@ -18,15 +18,27 @@ from tqdm.auto import tqdm
 
 from homing import random
 from homing.arrays import to_numpy
-from homing.errors import ArgumentError, ObservationError, ShapeError
+from homing.diagnostics import (
+    Check,
+    Predictive,
+    Verdict,
+    check_boundary,
+    check_misspecification,
+    check_shrinkage,
+    warn_if_unlike,
+)
+from homing.errors import ObservationError, ShapeError
 from homing.posteriors.boundary import Boundary, boundary_mass
 from homing.posteriors.conditional import check_condition, check_dims, conditional_correlations, draw_conditional
+from homing.posteriors.conditionals import Conditionals
 from homing.posteriors.maximum import maximise
-from homing.posteriors.observation import check_observation
+from homing.posteriors.observation import check_observation, check_sample_shape
 from homing.posteriors.serialize import write_file
+from homing.posteriors.shown import pairplot, to_arviz
 from homing.priors import Prior
 
 _MAP_DRAWS = 4096
+_CHECK_DRAWS = 4096
 
 
 class Posterior(ABC):
@@ -42,6 +54,7 @@ class Posterior(ABC):
             nowhere else.
         seed: Decides the draws: the k-th call of `sample` on equal posteriors gives equal draws.
         x_o: The default x, shape x_shape, or None.
+        predicted: What data the prior predicts, by which an x that is unlike them is told; None if that is not known.
         show_progress_bars: Whether `sample` shows a bar where not told otherwise.
     """
 
@@ -55,11 +68,13 @@ class Posterior(ABC):
         multi_round: bool,
         seed: int,
         x_o: np.ndarray | None = None,
+        predicted: Predictive | None = None,
         show_progress_bars: bool = True,
     ):
         self.prior = prior
         self.x_shape = x_shape
         self.multi_round = multi_round
+        self.predicted = predicted
         self._seed = seed
         self._calls = 0
         self._x_o = x_o
@@ -89,7 +104,7 @@ class Posterior(ABC):
     def parts(self) -> dict[str, Any]:
         """All that makes this posterior, by name: what `save` writes, and `homing.posteriors.restore` takes."""
         own = {"prior": self.prior, "multi_round": self.multi_round, "seed": self._seed, "x_o": self._x_o}
-        return own | self._learned
+        return own | self._learned | ({} if self.predicted is None else {"predicted": self.predicted})
 
     @property
     def default_x(self) -> Any | None:
@@ -97,7 +112,7 @@ class Posterior(ABC):
         return None if self._x_o is None else self.prior.kind.give(self._with_leading_axis(self._x_o).copy())
 
     def set_default_x(self, x: Any) -> Self:
-        """Condition on x where nothing else is said.
+        """Condition on x where nothing else is said. Warns of an x that is unlike all data that the prior predicts.
 
         Args:
             x: Shape x_shape or (1, *x_shape); where the likelihood or the ratio was learned, several independent trials
@@ -110,7 +125,13 @@ class Posterior(ABC):
             ObservationError: If x is not one finite observation of the data's shape.
         """
         self._x_o = check_observation(x, self.x_shape, self.takes_trials)
+        self.warn_if_unlike(self._x_o, stacklevel=3)
         return self
+
+    def warn_if_unlike(self, x: np.ndarray, stacklevel: int) -> None:
+        """Warn of an x that is unlike all data that the prior predicts; nothing is said of several trials."""
+        if x.shape == self.x_shape:
+            warn_if_unlike(self.predicted, x, stacklevel=stacklevel)
 
     def condition_of(self, x: Any | None = None) -> np.ndarray:
         """The observation meant by `x`, shape x_shape: x itself, or the default."""
@@ -145,7 +166,7 @@ class Posterior(ABC):
             >>> posterior.sample((2, 3), x=[0.5]).shape
             (2, 3, 1)
         """
-        shape = _check_shape(sample_shape)
+        shape = check_sample_shape(sample_shape)
         theta = self.draw(math.prod(shape), self.condition_of(x), self._next_seed(), show_progress_bars)
         return self.prior.give(theta).reshape(*shape, self.prior.dim)
 
@@ -225,7 +246,7 @@ class Posterior(ABC):
             ArgumentError, ShapeError: If the condition or the indices do not fit.
             ObservationError: If there is no x, or it does not fit.
         """
-        shape, observed = _check_shape(sample_shape), self.condition_of(x)
+        shape, observed = check_sample_shape(sample_shape), self.condition_of(x)
         chosen = check_dims(dims, self.prior.dim, "dims")
         point = check_condition(to_numpy(condition, "condition"), self.prior.low, self.prior.high)
         seed = self._next_seed()
@@ -266,20 +287,62 @@ class Posterior(ABC):
         z = self.draw_normal(_MAP_DRAWS, self.condition_of(x), random.word(self._seed, "boundary"))
         return boundary_mass(z, self.prior)
 
-    def pairplot(self, num_samples: int = 10_000, x: Any | None = None, **options: Any) -> tuple[Any, Any]:
-        """Draw from the posterior and plot every pair of parameters.
+    def check(self, x: Any | None = None) -> Check:
+        """Whether to believe the posterior at x, by all that can be known without a simulation.
+
+        That is: whether x is like the data that the prior predicts, whether what was learned apart agrees, whether
+        mass is piled up at the prior's bounds, and how much the data told. Calibration is not among it: that takes
+        simulations, and is `inference.check(num_simulations)`.
 
         Args:
-            num_samples: Number of draws.
             x: The observation; the default x if None.
-            **options: As for `homing.utils.pairplot`.
 
         Returns:
-            The figure and its axes.
-        """
-        from homing.plots import pairplot
+            The verdicts; prints as a short table that ends in one sentence.
 
-        return pairplot(self.sample((num_samples,), x), **options)
+        Raises:
+            ObservationError: If there is no x, or it does not fit.
+
+        Example:
+            >>> from homing.inference import SNPE
+            >>> from homing.utils import BoxUniform
+            >>> inference = SNPE(lambda theta: theta, BoxUniform([0.0], [1.0]), seed=0, show_progress_bars=False)
+            >>> posterior = inference(num_simulations=50, max_num_epochs=1)
+            >>> [verdict.name for verdict in posterior.check(x=[0.5])]
+            ['misspecification', 'bounds', 'shrinkage']
+        """
+        observed = self.condition_of(x)
+        known = (
+            []
+            if self.predicted is None or observed.shape != self.x_shape
+            else [check_misspecification(self.predicted, observed)]
+        )
+        return Check((*known, *self._audits(observed)))
+
+    def _audits(self, x: np.ndarray) -> list[Verdict]:
+        """What the posterior tells of itself at an x of shape x_shape."""
+        z = self.draw_normal(_CHECK_DRAWS, x, random.word(self._seed, "check"))
+        boundary = boundary_mass(z, self.prior)
+        prior_draws = self.prior.sample(random.generator(self._seed, "check"), _CHECK_DRAWS)
+        return [
+            check_boundary(boundary.mass, boundary.where, len(z)),
+            check_shrinkage(z, self.prior.to_normal(prior_draws)),
+        ]
+
+    def at_each(self, x: np.ndarray, num: int, seed: int) -> Conditionals:
+        """The posteriors at many x, shape (n, *x_shape), with `num` draws of each or of what proposes for it."""
+
+        def draw() -> np.ndarray:
+            return np.stack([self.draw_normal(num, row, random.word(seed, "at each", i)) for i, row in enumerate(x)])
+
+        def density(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            values = np.stack([self.log_prob_normal(part, at) for part, at in zip(rows, x)])
+            return values, values
+
+        return Conditionals(draw, density)
+
+    pairplot = pairplot
+    to_arviz = to_arviz
 
     def save(self, path: str | Path) -> None:
         """Write the posterior to a file, for `homing.load(path)`; a file of that name is replaced.
@@ -326,16 +389,3 @@ def _brief(array: np.ndarray) -> str:
         return str(array.tolist())
     head = ", ".join(str(value) for value in array.ravel()[:5].tolist())
     return f"[[{head}, ...]] (shape {array.shape})"
-
-
-def _check_shape(sample_shape: Any) -> tuple[int, ...]:
-    try:
-        shape = (int(sample_shape),) if np.ndim(sample_shape) == 0 else tuple(int(n) for n in sample_shape)
-        exact = list(shape) == np.atleast_1d(sample_shape).tolist()
-    except (TypeError, ValueError):
-        exact, shape = False, ()
-    if not exact or any(n < 0 for n in shape):
-        raise ArgumentError(
-            f"sample_shape must be a whole number or a tuple of them, zero or larger, found {sample_shape!r}."
-        )
-    return shape

@@ -20,9 +20,12 @@ import numpy as np
 
 from homing import random
 from homing.arrays import to_numpy
+from homing.diagnostics import Predictive, Verdict, check_disagreement
 from homing.errors import ArgumentError
+from homing.posteriors.conditionals import Conditionals
 from homing.posteriors.cover import cover
 from homing.posteriors.ensemble import THREADS, Ensemble
+from homing.posteriors.observation import check_observation
 from homing.posteriors.posterior import Posterior
 from homing.posteriors.sampling import Importance, Rejection, Sampler, Start, Target, Tempering, Variational
 from homing.posteriors.sampling.tail import pareto_shape
@@ -32,7 +35,7 @@ from homing.priors import Prior, as_prior
 
 BANK = 16_384  # draws for an x without sampling anew; they are kept, and given again
 _LEAST_BANK = 2048
-_CANDIDATES = 16_384  # importance draws for the constants
+CANDIDATES = 16_384  # importance draws for the constants
 _WORST = {"rhat": max, "khat": max, "divergences": sum, "effective": sum, "acceptance": min}
 
 
@@ -67,7 +70,7 @@ class SampledPosterior(Posterior):
         start: A density to start from; None for the prior.
         bank: Draws that are kept for an x.
         obtained_by: The method's name.
-        x_o, seed, multi_round, show_progress_bars: As for `Posterior`.
+        x_o, seed, multi_round, predicted, show_progress_bars: As for `Posterior`.
 
     Raises:
         ArgumentError: If the shape of x is not told.
@@ -96,6 +99,7 @@ class SampledPosterior(Posterior):
         multi_round: bool = False,
         seed: int = 0,
         x_o: Any = None,
+        predicted: Predictive | None = None,
         obtained_by: str = "likelihood",
         show_progress_bars: bool = True,
     ):
@@ -105,15 +109,20 @@ class SampledPosterior(Posterior):
             raise ArgumentError("The shape of x is not known: pass x_o, or x_shape.")
         shape = tuple(observed.shape) if x_shape is None and observed is not None else x_shape
         assert shape is not None
-        options = {"multi_round": multi_round, "seed": seed, "show_progress_bars": show_progress_bars}
-        super().__init__(known, shape, **options)
+        super().__init__(
+            known,
+            shape,
+            multi_round=multi_round,
+            seed=seed,
+            x_o=None if observed is None else check_observation(observed, shape, trials=True),
+            predicted=predicted,
+            show_progress_bars=show_progress_bars,
+        )
         is_function = not hasattr(surrogate, "log_likelihood")
         self.surrogate: Any = KnownLikelihood(surrogate, known) if is_function else surrogate  # type: ignore[arg-type]
         self.sampler: Sampler = sampler or self.default_sampler()
         self._start, self._bank, self._obtained_by = start, bank, obtained_by
         self._sides: dict[bytes, Side] = {}
-        if observed is not None:
-            self.set_default_x(observed)
 
     def side(self, x: np.ndarray) -> Side:
         """The posterior at an x of shape x_shape, or (num_trials, *x_shape)."""
@@ -121,7 +130,8 @@ class SampledPosterior(Posterior):
         if key not in self._sides:
             num = max(_LEAST_BANK, self._bank // self._num_trials(x))
             z, info = self.sample_anew(num, x, random.word(self._seed, "bank"))
-            self._sides[key] = Side(z, *self._evidence(x, z), info)
+            candidates = max(_LEAST_BANK, CANDIDATES // self._num_trials(x))
+            self._sides[key] = Side(z, *self._evidence(x, z, candidates), info)
         return self._sides[key]
 
     def sampling_info(self, x: Any | None = None) -> dict[str, float]:
@@ -167,6 +177,22 @@ class SampledPosterior(Posterior):
         ratios = ratios - _log_mean(ratios, np.zeros(len(ratios)))
         return float(np.maximum((np.exp(ratios) * ratios).mean(), 0.0))
 
+    def _audits(self, x: np.ndarray) -> list[Verdict]:
+        nats = self.disagreement(x, 0)
+        told = [] if nats is None else [check_disagreement(nats, self.surrogate.num_members, len(self.side(x).z))]
+        return [*told, *super()._audits(x)]
+
+    def at_each(self, x: np.ndarray, num: int, seed: int) -> Conditionals:
+        """As `Posterior.at_each`: a short sampling at each x, its draws of equal weight."""
+        z = np.stack([self.sample_anew(num, row, random.word(seed, "at each", i))[0] for i, row in enumerate(x)])
+        evidence = [self._evidence(row, draws, _LEAST_BANK)[0] for row, draws in zip(x, z)]
+
+        def density(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            values = [_log_mean(self._log_joints(part, at), known) for part, at, known in zip(rows, x, evidence)]
+            return np.stack(values), np.stack(values)
+
+        return Conditionals(lambda: z, density)
+
     def draw_normal(
         self, num: int, x: np.ndarray, seed: int, on_chunk: Callable[[int], object] | None = None
     ) -> np.ndarray:
@@ -201,9 +227,8 @@ class SampledPosterior(Posterior):
     def _log_joints(self, z: np.ndarray, x: np.ndarray) -> np.ndarray:
         return np.stack([self._log_joint(m, z, x) for m in range(self.surrogate.num_members)])
 
-    def _evidence(self, x: np.ndarray, draws: np.ndarray) -> tuple[np.ndarray, float, float]:
+    def _evidence(self, x: np.ndarray, draws: np.ndarray, num: int) -> tuple[np.ndarray, float, float]:
         """log Z_m by importance sampling, and what the weights of the first half of the candidates tell."""
-        num = max(_LEAST_BANK, _CANDIDATES // self._num_trials(x))
         z, log_own, log_mixture = cover(draws, num, self._seed, self._start, x)
         log_joints = self._log_joints(z, x)
         log_evidence = np.logaddexp.reduce(log_joints - log_mixture, axis=1) - np.log(len(z))

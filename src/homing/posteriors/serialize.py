@@ -1,8 +1,9 @@
 """Priors, estimators and posteriors as plain JSON and arrays, and back, without pickle.
 
 Only the classes listed here are made from a file, and they are made by setting their fields: nothing that a file says
-is run. What is the user's own, an `embedding_net` or a prior that is an object with `sample` and `log_prob`, is code
-and cannot be in a file; its arrays or its fingerprint are, and the caller brings the code again.
+is run. What is the user's own, an `embedding_net` that is not of `homing.embeddings` or a prior that is an object with
+`sample` and `log_prob`, is code and cannot be in a file; its arrays or its fingerprint are, and the caller brings the
+code again.
 """
 
 from __future__ import annotations
@@ -25,10 +26,16 @@ from flowjax.distributions import StandardNormal, Transformed
 from paramax import NonTrainable
 
 from homing.arrays import Kind
+from homing.diagnostics.predictive import Half, Predictive
+from homing.embeddings.images import Convolutions
+from homing.embeddings.plain import Flat
+from homing.embeddings.series import Attention, Block, Recurrence
+from homing.embeddings.sets import Trials
 from homing.errors import ArgumentError, PriorError
 from homing.estimators import ConditionalDensity, MixtureNetwork, ProbabilityFlow, RatioEstimator, Standardize
 from homing.estimators.autoregressive import Layer
 from homing.estimators.columns import ColumnMap
+from homing.estimators.embedding import Dense, EmbeddingNet
 from homing.estimators.perceptron import Perceptron
 from homing.estimators.ratio import Products
 from homing.estimators.validity import Validity
@@ -54,6 +61,8 @@ _CLASSES: dict[str, type] = {
         *(ConditionalDensity, MixtureNetwork, Layer, Transformed, StandardNormal, Invert, Scan, NonTrainable),
         *(SurrogateRatio, Tempering, MCMC, Importance, Rejection, Variational),
         *(ProbabilityFlow, Perceptron, RatioEstimator, Products),
+        *(Predictive, Half),
+        *(EmbeddingNet, Dense, Flat, Convolutions, Recurrence, Attention, Block, Trials),
         *(Kind, Uniform, Normal, LogNormal, Gaussian, Product, ByCdf),
     )
 }
@@ -195,6 +204,8 @@ class _Packer:
     def embedding(self, embedding: Any, where: str) -> Any:
         if embedding is jnp.ravel:
             return {"is": "ravel"}
+        if isinstance(embedding, EmbeddingNet):
+            return self._object(embedding, f"{where}/embedding")
         leaves = jax.tree.leaves(eqx.filter(embedding, eqx.is_array))
         items = self._all({str(i): leaf for i, leaf in enumerate(leaves)}, f"{where}/embedding")
         return {"is": "own", "what": _name_of(embedding), "items": items}

@@ -18,7 +18,7 @@ def pack_proposal(proposal: Proposal) -> Packed:
     """A proposal by its name and, for one that can be made again from a file, all it consists of."""
     parts: Any = None
     if isinstance(proposal, FromPosterior):
-        parts = {"posterior": proposal.posterior.parts, "x": proposal.x}
+        parts = {"posterior": {**proposal.posterior.parts, "predicted": None}, "x": proposal.x}  # not drawn from
     elif isinstance(proposal, FromDensity):
         parts = {"density": proposal.density}
     try:

@@ -6,6 +6,7 @@ from homing.simulation.outcomes import Outcomes, Status
 from homing.simulation.run import Run, simulate
 from homing.simulation.simulator import Simulator
 from homing.simulation.store import Store, open_store
+from homing.simulation.trials import pad_trials
 from homing.simulation.view import RunView
 
 __all__ = [
@@ -21,5 +22,6 @@ __all__ = [
     "StoreError",
     "command",
     "open_store",
+    "pad_trials",
     "simulate",
 ]

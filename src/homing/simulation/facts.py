@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import json
+import platform
+import sys
 from collections.abc import Iterator
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 
 from homing.errors import ArgumentError
+
+_MADE_OF = ("jax", "equinox", "flowjax", "optax", "numpy", "scipy")
+
+
+def versions() -> dict[str, str]:
+    """What a run is computed with, by name: homing, Python, the packages below, and the platform."""
+    own = {"homing": sys.modules["homing"].__version__, "Python": platform.python_version()}
+    return own | {name: version(name) for name in _MADE_OF} | {"platform": platform.platform()}
 
 
 def to_json(value: Any, name: str) -> str:

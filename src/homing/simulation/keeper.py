@@ -29,10 +29,10 @@ class Result:
 
 @dataclass(frozen=True)
 class Round:
-    """A planned round.
+    """A planned round, or the simulations of a check.
 
     Attributes:
-        number: Counted from 1.
+        number: Of a round, counted from 1; of a check, from -1 downward.
         ids: Shape (n,): the ids of its simulations, consecutive.
         outcomes: Its simulations, without data: `outcomes.x` has shape (n, 0).
         seeds: Shape (n,), uint64.
@@ -83,6 +83,11 @@ class Keeper(Protocol):
 
     def close(self) -> None: ...
 
+    @property
+    def source(self) -> Any:
+        """What a `RunView` looks into."""
+        ...
+
 
 class Memory:
     """Keeps things as long as the process lives."""
@@ -114,3 +119,7 @@ class Memory:
 
     def close(self) -> None:
         pass
+
+    @property
+    def source(self) -> Memory:
+        return self

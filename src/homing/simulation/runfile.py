@@ -90,6 +90,10 @@ class RunFile:
             raise
 
     @property
+    def source(self) -> Path:
+        return self.path
+
+    @property
     def _db(self) -> sqlite3.Connection:
         if self._connection is None:
             raise StoreError(f"{self.path} was closed; open it again to use it.")
@@ -192,6 +196,7 @@ class RunFile:
 
     def _planned(self) -> dict[int, Round]:
         pieces: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
+        firsts: dict[int, int] = {}
         total = 0
         for first, number, d, theta, seeds in self._rows("plan", "first, round, d, theta, seeds"):
             piece = (
@@ -199,18 +204,18 @@ class RunFile:
                 np.frombuffer(seeds, "<u8").astype(np.uint64),
             )
             pieces.setdefault(number, []).append(piece)
+            firsts.setdefault(number, first)
             if first != total:
                 raise Damage(f"the plan of simulations {total} to {first - 1} is missing")
             total += len(piece[0])
-        rounds, first = {}, 0
+        rounds = {}
         for number, proposal, arrays in self._rows("round", "number, proposal, arrays"):
             theta, seeds = (np.concatenate(parts) for parts in zip(*pieces.pop(number)))
-            ids = np.arange(first, first + len(theta))
+            ids = firsts[number] + np.arange(len(theta))
             rounds[number] = Round(number, ids, Outcomes.planned(theta), seeds, json.loads(proposal), from_npz(arrays))
-            first += len(theta)
         if pieces:
             raise Damage(f"round {min(pieces)} is missing")
-        return rounds
+        return dict(sorted(rounds.items(), key=lambda item: item[1].ids[0]))
 
     def _fill_outcomes(self, rounds: list[Round]) -> tuple[int, ...] | None:
         """Set what became of each simulation, check it against its batch; the data's shape."""

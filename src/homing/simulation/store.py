@@ -4,6 +4,9 @@ A `Store` is the same code whether it keeps things in memory or in a run file; w
 A simulation's life: `plan` gives it an id, theta and a seed, before anything is simulated; `record` acknowledges its
 outcome. What `plan`, `record` and `finish` have returned from is kept (with a run file: on the disk), and never
 changes.
+
+Simulations that check what was learned, and must never be learned from, are numbered apart: -1, -2 and so on. So they
+are in the same file, with a plan, ids and outcomes like all others, and are no rounds.
 """
 
 from __future__ import annotations
@@ -55,8 +58,13 @@ class Store:
         self._keeper.close()
 
     @property
+    def source(self) -> Path | Memory:
+        """What a `RunView` of this run looks into: the run file, or the memory."""
+        return self._keeper.source
+
+    @property
     def rounds(self) -> Mapping[int, Round]:
-        """The planned rounds by number."""
+        """The planned rounds by number, in the order of their ids; those with negative numbers are of checks."""
         return self._known().rounds
 
     @property
@@ -90,6 +98,12 @@ class Store:
         """Write down a fact, JSON or an array; it replaces what had this name."""
         self._save_fact(name, to_json(value, name))
 
+    def collect(self, name: str, value: Any) -> None:
+        """Add to the list of this name, if it is not in there."""
+        known = self.recall(name, [])
+        if json.loads(to_json(value, name)) not in known:
+            self.remember(name, [*known, value])
+
     def recall(self, name: str, default: Any = None) -> Any:
         """A fact as JSON, arrays as lists."""
         text = self._known().facts.get(name)
@@ -98,10 +112,10 @@ class Store:
     def plan(
         self, number: int, theta: np.ndarray, seeds: np.ndarray, proposal: Any = None, arrays: Arrays | None = None
     ) -> np.ndarray:
-        """Plan simulations: the next round, or more of the newest one.
+        """Plan simulations: the next round or check, or more of what was planned last.
 
         Args:
-            number: The round, counted from 1.
+            number: The round, counted from 1; for a check, a number counted from -1 downward.
             theta: Shape (n, d).
             seeds: Shape (n,), below 2**64.
             proposal: What theta were drawn from, JSON; settled by a round's first plan.
@@ -112,7 +126,8 @@ class Store:
 
         Raises:
             ShapeError: If theta and seeds do not fit each other or what was planned before.
-            ArgumentError: If theta is empty, or the round is neither the newest nor the one after it, or is finished.
+            ArgumentError: If theta is empty, or the round is neither the newest nor the one after it, or is finished,
+                or others were planned after it.
         """
         number, theta, seeds = int(number), np.array(theta, float), np.array(seeds, np.uint64)
         rounds = self.rounds
@@ -121,13 +136,17 @@ class Store:
             raise ShapeError(f"plan: expected theta (n, {d}) and seeds (n,), found {theta.shape} and {seeds.shape}.")
         if not len(theta):
             raise ArgumentError("plan: expected at least one simulation, found none.")
-        newest = max(rounds, default=0)
-        if number not in (newest, newest + 1) or number == 0:
-            raise ArgumentError(f"plan: expected round {newest + 1} or more of round {newest}, found round {number}.")
+        sign = -1 if number < 0 else 1
+        newest = sign * max([0, *(sign * known for known in rounds)])
+        if number not in (newest, newest + sign) or number == 0:
+            expected = f"round {newest + sign} or more of round {newest}"
+            raise ArgumentError(f"plan: expected {expected}, found round {number}.")
         old = rounds.get(number)
         if old is not None and old.result is not None:
-            raise ArgumentError(f"plan: round {number} is finished; plan round {number + 1} instead.")
+            raise ArgumentError(f"plan: round {number} is finished; plan round {number + sign} instead.")
         first = sum(len(known.ids) for known in rounds.values())
+        if old is not None and old.ids[-1] + 1 != first:
+            raise ArgumentError(f"plan: others were planned after round {number}; plan round {number + sign} instead.")
         ids = np.arange(first, first + len(theta))
         planned = Outcomes.planned(theta)
         new = Round(number, ids, planned, seeds, json.loads(to_json(proposal, "proposal")), dict(arrays or {}))

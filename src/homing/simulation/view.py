@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from homing.errors import ArgumentError
-from homing.simulation.keeper import Round
+from homing.simulation.keeper import Keeper, Memory, Round
 from homing.simulation.outcomes import Status
 from homing.simulation.runfile import RunFile
 from homing.simulation.store import Store
@@ -21,10 +21,14 @@ if TYPE_CHECKING:
 
 
 class RunView:
-    """A run file, read-only. Everything asked of it is read anew, so a run that goes on can be watched.
+    """A run, read-only. Everything asked of it is read anew, so a run that goes on can be watched.
 
     Args:
-        path: A run file.
+        source: A run file; or `Store.source` of a run that is kept in memory.
+
+    Attributes:
+        path: The run file; None if the run is kept in memory.
+        name: What it is called.
 
     Raises:
         StoreError: If it is not there, is no run file, is damaged, or has a newer format.
@@ -43,11 +47,12 @@ class RunView:
         array([ 5., nan])
     """
 
-    def __init__(self, path: str | Path):
-        self.path = Path(path)
-        self._file = RunFile(self.path, write=False)
+    def __init__(self, source: str | Path | Memory):
+        self._file: Keeper = source if isinstance(source, Memory) else RunFile(Path(source), write=False)
+        self.path = None if isinstance(source, Memory) else Path(source)
+        self.name = "This run" if self.path is None else str(self.path)
 
-    def __enter__(self) -> RunView:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -64,7 +69,10 @@ class RunView:
 
     @property
     def rounds(self) -> Mapping[int, Round]:
-        """The rounds by number: plan, status of each simulation, proposal, and the result of the finished ones."""
+        """The rounds by number: plan, status of each simulation, proposal, and the result of the finished ones.
+
+        Negative numbers are those of checks.
+        """
         return self._file.load().rounds
 
     def __str__(self) -> str:
@@ -72,15 +80,16 @@ class RunView:
         for number, known in self.rounds.items():
             counts = {name: count for name, count in known.outcomes.counts().items() if count and name != "planned"}
             done = "".join(f", {count} {name.replace('_', ' ')}" for name, count in counts.items())
-            lines.append(f"round {number}: {len(known.ids)} simulations planned{done}")
+            what = f"round {number}" if number > 0 else f"check {-number}"
+            lines.append(f"{what}: {len(known.ids)} simulations planned{done}")
         return "\n".join(lines) or "no round was planned yet"
 
     def simulations(self, round: int | None = None) -> dict[str, np.ndarray]:
         """The simulations of one round, or of all, as arrays.
 
         Returns:
-            `id` (n,), `round` (n,), `theta` (n, d), `x` (n, *data shape) with NaN where there are none, `status` (n,)
-            as text, `error` (n,), `seconds` (n,), `worker` (n,), `seed` (n,).
+            `id` (n,), `round` (n,), negative for those of a check, `theta` (n, d), `x` (n, *data shape) with NaN where
+            there are none, `status` (n,) as text, `error` (n,), `seconds` (n,), `worker` (n,), `seed` (n,).
 
         Raises:
             ArgumentError: If the round was never planned.
@@ -89,7 +98,7 @@ class RunView:
         numbers = list(store.rounds) if round is None else [round]
         parts = [(store.outcomes(number), store.rounds[number]) for number in numbers]
         if not parts:
-            raise ArgumentError(f"{self.path} has no simulations: no round was planned yet.")
+            raise ArgumentError(f"{self.name} has no simulations: no round was planned yet.")
         x_shape = store.x_shape or (0,)
         names = np.array([status.name.lower() for status in Status])
         columns = [

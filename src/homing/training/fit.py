@@ -80,6 +80,11 @@ class FitInfo:
     history: np.ndarray
     seconds: float
 
+    @property
+    def losses(self) -> list[list[float]]:
+        """`history` as JSON, in five digits: each member's as far as it was trained."""
+        return [[float(f"{loss:.5g}") for loss in row[:epochs]] for row, epochs in zip(self.history, self.epochs)]
+
 
 class _Split(NamedTuple):
     """A member's rows, as indices padded at the end, and how many there are."""

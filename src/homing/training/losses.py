@@ -34,7 +34,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.scipy.special import logsumexp
 
-from homing.estimators import ConditionalDensity, Gaussians
+from homing.errors import ArgumentError
+from homing.estimators import ConditionalDensity, Gaussians, ProbabilityFlow
 
 
 class Rows(NamedTuple):
@@ -66,7 +67,17 @@ class Loss(Protocol):
     def __call__(self, density: Any, batch: Rows, num_rows: Array, proposals: Gaussians | None) -> Array: ...
 
 
+def _refuse_fields(density: ConditionalDensity) -> None:
+    """Each density of a velocity field is the solution of an equation, far too slow to train by."""
+    if isinstance(getattr(density, "core", None), ProbabilityFlow):
+        raise ArgumentError(
+            'posterior_nn("cnf") is a velocity field, which is trained by regression, not by its density: pass it to '
+            'FMPE or NPSE; for SNPE choose "maf", "nsf" or "mdn".'
+        )
+
+
 def _negative_log_prob(density: ConditionalDensity, batch: Rows) -> Array:
+    _refuse_fields(density)
     return -jax.vmap(lambda z, x: density.log_prob(z, density.context(x)))(batch.z, batch.x)
 
 
@@ -93,6 +104,7 @@ class Atomic:
     combined: bool = False
 
     def __call__(self, density: ConditionalDensity, batch: Rows, num_rows: Array, proposals: Gaussians | None) -> Array:
+        _refuse_fields(density)
         atoms = jnp.arange(self.num_atoms)
         which = (jnp.arange(len(batch.z))[:, None] + atoms) % num_rows
 

@@ -78,7 +78,7 @@ class NRE_A:
     """
 
     name: ClassVar[str] = "NRE-A"
-    num_atoms: int = 2
+    num_atoms: int = 10
 
     def __call__(self, density: HasLogRatio, batch: Rows, num_rows: Array, proposals: Any) -> Array:
         logits, count = _logits(density, batch, num_rows, self.num_atoms - 1)
@@ -104,7 +104,7 @@ class BNRE:
     """
 
     name: ClassVar[str] = "BNRE"
-    num_atoms: int = 2
+    num_atoms: int = 10
     regularization: float = 100.0
 
     def __call__(self, density: HasLogRatio, batch: Rows, num_rows: Array, proposals: Any) -> Array:
@@ -128,7 +128,7 @@ class NRE_B:
     """
 
     name: ClassVar[str] = "NRE-B"
-    num_atoms: int = 10
+    num_atoms: int = 50
 
     def __call__(self, density: HasLogRatio, batch: Rows, num_rows: Array, proposals: Any) -> Array:
         logits, _ = _logits(density, batch, num_rows, self.num_atoms - 1)
@@ -152,7 +152,7 @@ class NRE_C:
     """
 
     name: ClassVar[str] = "NRE-C"
-    num_classes: int = 5
+    num_classes: int = 50
     gamma: float = 1.0
 
     def __call__(self, density: HasLogRatio, batch: Rows, num_rows: Array, proposals: Any) -> Array:

@@ -5,27 +5,37 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from homing.diagnostics import Check
+from homing.diagnostics.verdict import check_from_json
 from homing.errors import NotTrainedError
 from homing.estimators import Builder
-from homing.inference.rounds import RoundRecord, Rounds
 from homing.posteriors import Posterior, restore
 from homing.posteriors.serialize import Packed, unpack
 from homing.priors import Prior, as_prior
-from homing.simulation import RunView
+from homing.runs.rounds import RoundRecord, Rounds
+from homing.simulation import Result, RunView
+from homing.simulation.keeper import Memory
 
 
 class OpenedRun(RunView):
-    """A run file, read-only: its simulations, its rounds' records, and the posterior of any round. See `open`."""
+    """A run, read-only: its simulations, its rounds' records, and the posterior of any round. See `open`."""
 
-    def __init__(self, path: str | Path, prior: Prior | None, embedding_net: Any):
-        super().__init__(path)
+    def __init__(self, source: str | Path | Memory, prior: Prior | None, embedding_net: Any):
+        super().__init__(source)
         self._prior, self._embedding_net = prior, embedding_net
 
     @property
     def records(self) -> Rounds:
         """The finished rounds' records; prints as a table."""
-        results = [known.result for known in self.rounds.values() if known.result is not None]
-        return Rounds([RoundRecord(**result.record) for result in results])
+        return Rounds([RoundRecord(**result.record) for number, result in self._results() if number > 0])
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        """What checks that spent simulations said, in their order."""
+        return tuple(check_from_json(result.record, result.arrays) for number, result in self._results() if number < 0)
+
+    def _results(self) -> list[tuple[int, Result]]:
+        return [(number, known.result) for number, known in self.rounds.items() if known.result is not None]
 
     def posterior(self, round: int | None = None) -> Posterior:
         """The posterior learned after a round.
@@ -37,17 +47,17 @@ class OpenedRun(RunView):
             NotTrainedError: If nothing was learned after this round, or its estimator is of a kind that no file holds.
             PriorError, ArgumentError: If the prior or the builder is needed: pass them to `homing.open`.
         """
-        results = {number: known.result for number, known in self.rounds.items() if known.result is not None}
+        results = {number: result for number, result in self._results() if number > 0}
         if round is None and results:
             round = max(results)
         if round not in results:
             which = "" if round is None else f" of round {round}"
-            raise NotTrainedError(f"{self.path} has no posterior{which}; learned were rounds {sorted(results)}.")
+            raise NotTrainedError(f"{self.name} has no posterior{which}; learned were rounds {sorted(results)}.")
         result = results[round]
         if result.estimator["posterior"] is None:
             raise NotTrainedError(
-                f"The estimator of round {round} comes from a builder of the user's own, which {self.path} cannot "
-                "hold. Run the lines again that made the run: it is trained again from the simulations there."
+                f"The estimator of round {round} comes from a builder of the user's own, which a run file cannot hold. "
+                "Run the lines again that made the run: it is trained again from the simulations there."
             )
         return restore(unpack(Packed(result.estimator["posterior"], result.arrays), self._prior, self._embedding_net))
 
@@ -61,7 +71,7 @@ def open(path: str | Path, *, prior: Any = None, density_estimator: Builder | No
         density_estimator: The run's builder: needed for posteriors only, and only if it has an `embedding_net`.
 
     Returns:
-        Its `rounds`, `records`, `facts`, `simulations()`, `to_pandas()`, `to_xarray()` and `posterior()`.
+        Its `rounds`, `records`, `checks`, `facts`, `simulations()`, `to_pandas()`, `to_xarray()` and `posterior()`.
 
     Raises:
         StoreError: If the file is not there, is no run file, is damaged or has a newer format.

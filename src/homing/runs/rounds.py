@@ -4,7 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, overload
+from typing import Any, Literal, overload
+
+Part = Literal["propose", "simulate", "learn"]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run is.
+
+    Attributes:
+        round: Counted from 1.
+        part: What it does: draw theta, simulate them, or learn from all that was simulated.
+        done: Simulations of this round that are done, by whatever process.
+        planned: Simulations of this round.
+    """
+
+    round: int
+    part: Part
+    done: int
+    planned: int
 
 
 @dataclass(frozen=True)
@@ -40,6 +59,7 @@ class RoundRecord:
         rolled_back: Whether the round made things worse and was not used.
         failing: Where simulations gave no finite data, in words; empty if no bound on a parameter tells.
         seconds: Wall time by part: sample, simulate, train, audit.
+        losses: The loss on the held-out rows after each epoch, of each member that was trained.
     """
 
     round: int
@@ -65,6 +85,7 @@ class RoundRecord:
     rolled_back: bool = False
     failing: str = ""
     seconds: dict[str, float] = field(default_factory=dict)
+    losses: list[list[float]] = field(default_factory=list)
 
     @property
     def invalid(self) -> int:
@@ -128,13 +149,17 @@ class Rounds(Sequence[RoundRecord]):
     def __len__(self) -> int:
         return len(self._records)
 
-    def __str__(self) -> str:
+    def table(self) -> list[list[str]]:
+        """The table's rows, the headings first; columns that no record fills are left out."""
         columns = []
         for heading, value, form in _COLUMNS:
             values = [value(record) for record in self._records]
             if not self._records or any(v is not None for v in values):
-                cells = [heading, *("-" if v is None else form(v) for v in values)]
-                columns.append([cell.rjust(max(map(len, cells))) for cell in cells])
+                columns.append([heading, *("-" if v is None else form(v) for v in values)])
+        return [list(row) for row in zip(*columns)]
+
+    def __str__(self) -> str:
+        columns = [[cell.rjust(max(map(len, column))) for cell in column] for column in zip(*self.table())]
         lines = ["  ".join(row).rstrip() for row in zip(*columns)]
         lines += [f"round {record.round}: {record.failing}" for record in self._records if record.failing]
         return "\n".join(lines)

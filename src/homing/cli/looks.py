@@ -1,0 +1,295 @@
+"""What is read from a run file and never writes to it: its state, draws, pictures, exports, reports."""
+
+from __future__ import annotations
+
+import importlib
+import json as jsonlib
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from homing.cli import options as o
+from homing.cli.failures import FileError, RunFileError, check_there
+from homing.cli.problem import MODULE_PREFIX, Known
+from homing.cli.words import aligned, names_of, span, summarise
+
+if TYPE_CHECKING:
+    from homing.inference import OpenedRun
+    from homing.posteriors import Posterior
+
+At = Annotated[
+    Path | None,
+    typer.Option("--x", metavar="FILE", help="Another observation, .npy or .csv; by default the run's own."),
+]
+Rounds = Annotated[
+    list[int] | None,
+    typer.Option("--round", "-r", min=1, metavar="N", help="After which round; again to lay several over another."),
+]
+OtherSeed = Annotated[
+    int | None, typer.Option("--seed", min=0, metavar="N", help="Other draws; by default the same each time.")
+]
+NoPosterior = Annotated[bool, typer.Option("--no-posterior", help="Quick: leave out means and widths.")]
+
+
+@contextmanager
+def opened(path: Path, problem: Path | None = None) -> Iterator[OpenedRun]:
+    """A run file to read, with what its posteriors need of the problem file, if it is given."""
+    check_there(path)
+    import homing
+    from homing.cli.problem import load_problem
+
+    loaded = None if problem is None else load_problem(problem)
+    builder: Any = None if loaded is None else loaded.density_estimator
+    with closing(homing.open(path, prior=loaded and loaded.prior, density_estimator=builder)) as view:
+        yield view
+
+
+def labels_in(view: OpenedRun) -> list[str] | None:
+    """The parameters' names, if the run file has them."""
+    return view.facts.get("labels")
+
+
+def posterior_in(view: OpenedRun, round: int | None = None, x: Path | None = None) -> Posterior:
+    """The posterior after a round, at the run's observation or at that in a file.
+
+    Raises:
+        NotTrainedError: If nothing was learned after it.
+        RunFileError: If it was learned for no observation, and none is given.
+    """
+    from homing.cli.files import read_array
+
+    posterior = view.posterior(round)
+    if x is not None:
+        return posterior.set_default_x(read_array(x))
+    if posterior.default_x is None:
+        raise RunFileError(f"The posterior in {view.path} is for no observation of its own: name one with --x FILE.")
+    return posterior
+
+
+def status(
+    path: o.RunFile, no_posterior: NoPosterior = False, problem: o.ForPrior = None, json: o.Json = False
+) -> None:
+    """Say how far a run is, also while it goes on.
+
+    Example: homing status run.homing
+    """
+    with opened(path, problem) as view:
+        state = State.of(view)
+        summary = None
+        if state.learned and not no_posterior and (posterior := view.posterior()).default_x is not None:
+            summary = summarise(posterior, labels_in(view))
+    if json:
+        posterior = None if summary is None else summary.as_list()
+        print(jsonlib.dumps({"run": str(path), **state.as_dict(), "posterior": posterior}))
+        return
+    print(f"{path}: {state}")
+    if summary is not None:
+        print(f"\nThe posterior after round {state.learned}:\n{summary}")
+
+
+@dataclass(frozen=True)
+class State:
+    """How far a run is.
+
+    Attributes:
+        facts: What the run file says of the run: simulator, seed, method.
+        rounds: One entry a round, as JSON.
+        sizes: Simulations in each round as planned by `run`; empty if the rounds were asked for one by one.
+    """
+
+    facts: dict[str, Any]
+    rounds: list[dict[str, Any]]
+    sizes: list[int]
+
+    @classmethod
+    def of(cls, view: OpenedRun) -> State:
+        """The state of a run file."""
+        facts = view.facts
+        rounds = []
+        for number, known in view.rounds.items():
+            counts = known.outcomes.counts()
+            waiting = counts.pop("planned")
+            record = None if known.result is None else known.result.record
+            row = {"round": number, "planned": len(known.ids), "waiting": waiting, **counts, "record": record}
+            rounds.append(row)
+        known = {"simulator": _simulator(facts), "seed": facts.get("seed"), **facts.get("settings", {})}
+        return cls(known, rounds, Known(facts).driven.get("sizes", []))
+
+    @property
+    def learned(self) -> int:
+        """The newest round that was learned from; 0 before the first."""
+        return max((row["round"] for row in self.rounds if row["record"] is not None), default=0)
+
+    @property
+    def next(self) -> str:
+        """What is still to be done, in words."""
+        if not self.rounds:
+            return "Nothing is planned yet."
+        newest = self.rounds[-1]
+        if newest["waiting"]:
+            return f"Round {newest['round']} waits for {newest['waiting']:,} of {newest['planned']:,} simulations."
+        if newest["record"] is None:
+            return f"Round {newest['round']} is simulated and not learned from yet."
+        ahead = self.sizes[newest["round"] :]
+        if ahead:
+            return f"Round {newest['round']} is finished; {len(ahead)} more were planned, unless the run stopped early."
+        return "All that was planned is finished."
+
+    def as_dict(self) -> dict[str, Any]:
+        """The state as JSON."""
+        return {**self.facts, "sizes": self.sizes, "rounds": self.rounds, "learned": self.learned, "next": self.next}
+
+    def __str__(self) -> str:
+        facts = [f"{self.facts.get('method', 'a run')}"]
+        if self.facts["simulator"]:
+            facts.append(f"simulator {self.facts['simulator']}")
+        heading = ", ".join([*facts, f"seed {self.facts['seed']}"])
+        if not self.rounds:
+            return f"{heading}\n\n{self.next}"
+        return f"{heading}\n\n{aligned(self._table())}\n\n{self.next}"
+
+    def _table(self) -> list[list[str]]:
+        from homing.cli.driving import came_from
+        from homing.inference import RoundRecord
+
+        lost = ("invalid", "failed", "timed_out")
+        shown = [name for name in lost if any(row[name] for row in self.rounds)]
+        rows = [["round", "from", "planned", "done", *(name.replace("_", " ") for name in shown), "learned in", "gain"]]
+        for row in self.rounds:
+            record = None if row["record"] is None else RoundRecord(**row["record"])
+            rows.append(
+                [
+                    str(row["round"]),
+                    "" if record is None else came_from(record),
+                    f"{row['planned']:,}",
+                    f"{row['planned'] - row['waiting']:,}",
+                    *(f"{row[name]:,}" for name in shown),
+                    "" if record is None else span(record.seconds.get("train", 0.0)),
+                    "" if record is None or record.gain is None else f"{record.gain:+.2f}",
+                ]
+            )
+        return rows
+
+
+def _simulator(facts: dict[str, Any]) -> str | None:
+    """The simulator's module and name, a problem file's as if it were imported by its own name."""
+    name = facts.get("simulator")
+    return None if name is None else name.removeprefix(MODULE_PREFIX)
+
+
+def sample(
+    path: o.RunFile,
+    samples: o.NumSamples = 10_000,
+    output: o.Output = None,
+    x: At = None,
+    round: o.Round = None,
+    seed: OtherSeed = None,
+    problem: o.ForPrior = None,
+    json: o.Json = False,
+) -> None:
+    """Draw from the posterior: .csv, .npy or .parquet.
+
+    Without --output, CSV on standard output. The same command gives the same draws; --seed gives others.
+
+    Example: homing sample run.homing -n 10000 -o samples.csv
+    """
+    import numpy as np
+
+    from homing.cli.files import SAMPLES, check_suffix, write_samples
+
+    if output is None and json:
+        raise FileError("--json tells about a file: name one with --output, or leave --json out for CSV.")
+    if output is not None:
+        check_suffix(output, SAMPLES)
+    with opened(path, problem) as view:
+        posterior = posterior_in(view, round, x)
+        names = names_of(labels_in(view), posterior.prior.dim)
+        if seed is None:
+            draws = np.asarray(posterior.sample((samples,), show_progress_bars=False), float)
+        else:
+            draws = posterior.draw(samples, posterior.condition_of(), seed, False)
+    write_samples(output, draws, names)
+    if output is not None:
+        told = {"run": str(path), "file": str(output), "samples": samples, "names": names}
+        print(jsonlib.dumps(told) if json else f"{samples:,} draws of {', '.join(names)} are in {output}")
+
+
+def plot(
+    path: o.RunFile,
+    output: o.Output = None,
+    samples: o.NumSamples = 10_000,
+    x: At = None,
+    rounds: Rounds = None,
+    problem: o.ForPrior = None,
+    json: o.Json = False,
+) -> None:
+    """Make a pair plot of the posterior: .png, .pdf or .svg.
+
+    Example: homing plot run.homing -o pairplot.png --round 1 --round 3
+    """
+    import matplotlib
+
+    from homing.cli.files import check_suffix
+
+    output = output or Path(path.stem + ".png")
+    check_suffix(output, (".png", ".pdf", ".svg"))
+    matplotlib.use("Agg")
+    from homing import pairplot
+
+    with opened(path, problem) as view:
+        numbers: list[int | None] = [*(rounds or [None])]
+        draws = [posterior_in(view, number, x).sample((samples,), show_progress_bars=False) for number in numbers]
+        labels = names_of(labels_in(view), draws[0].shape[1]) if labels_in(view) else None
+    several = [f"after round {number}" for number in numbers] if len(numbers) > 1 else None
+    figure: Any = pairplot(draws, labels=labels, samples_labels=several)[0]
+    figure.savefig(output, dpi=150)
+    print(jsonlib.dumps({"run": str(path), "file": str(output)}) if json else f"The pair plot is in {output}")
+
+
+def export(
+    path: o.RunFile, output: o.Output = None, x: At = None, problem: o.ForPrior = None, json: o.Json = False
+) -> None:
+    """Write the posterior for ArviZ, as netCDF.
+
+    Example: homing export run.homing -o posterior.nc
+    """
+    from homing.cli.files import check_suffix
+
+    output = output or Path(path.stem + ".nc")
+    check_suffix(output, (".nc",))
+    with opened(path, problem) as view:
+        posterior: Any = posterior_in(view, x=x)
+        posterior.to_arviz().to_netcdf(str(output))
+    print(jsonlib.dumps({"run": str(path), "file": str(output)}) if json else f"The posterior is in {output}")
+
+
+def report(path: o.RunFile, output: o.Output = None, json: o.Json = False) -> None:
+    """Write one page on the run, in HTML.
+
+    Example: homing report run.homing -o report.html
+    """
+    check_there(path)
+    output = output or Path(path.stem + ".html")
+    importlib.import_module("homing.report").report(path, output)
+    print(jsonlib.dumps({"run": str(path), "file": str(output)}) if json else f"The report is in {output}")
+
+
+def watch(
+    path: o.RunFile,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, metavar="N", help="0 takes a free one.")] = 0,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Whether to open it.")] = True,
+) -> None:
+    """Show the run in a browser while it goes on.
+
+    On this machine only; Ctrl-C ends it.
+
+    Example: homing watch run.homing --port 8000
+    """
+    check_there(path)
+    print(f"Watching {path}; Ctrl-C ends it.", file=sys.stderr)
+    importlib.import_module("homing.report").watch(path, port=port, open_browser=browser)

@@ -1,0 +1,123 @@
+r"""Audits: what a posterior tells of itself without a simulation, as verdicts.
+
+They have no p-value: each compares a number with one beyond which it is known to be a sign of trouble.
+
+Sources: Vehtari, Simpson, Gelman, Yao, Gabry, *Pareto smoothed importance sampling*, 2024,
+    https://arxiv.org/abs/1507.02646 (k̂); Deistler, Goncalves, Macke, *Truncated proposals for scalable and hassle-free
+    simulation-based inference*, 2022, https://arxiv.org/abs/2210.04815 (bounds, and what a truncation may lose).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.special import gammainc
+
+from homing.diagnostics.verdict import Verdict, level_of
+
+_MOST_KHAT = 0.7
+_LEAST_EFFECTIVE, _LESS_EFFECTIVE = 0.1, 0.5  # the second where k̂ is larger
+_MOST_DISAGREEMENT = 0.3  # of log M, what a draw can tell at most about which member it is of
+_MOST_LOST = 0.01  # of the posterior, beyond a region, by simulations, and
+_MOST_OUTSIDE = 0.05  # by its own draws
+
+
+def check_agreement(effective: float, khat: float, num_draws: int) -> Verdict:
+    """Whether a density of theta and a likelihood, learned from the same simulations, agree at x_o.
+
+    Args:
+        effective: The effective share of importance weights from one to the other.
+        khat: The Pareto shape of the same weights.
+        num_draws: How many weights.
+
+    Returns:
+        The verdict; its statistic is the effective share. It takes care if that is below a tenth, or below a half with
+        k̂ above 0.7.
+
+    Example:
+        >>> check_agreement(0.02, 0.9, 1000).sentence
+        'Posterior and likelihood, learned apart, agree in 2% of their draws only (k̂ = 0.90): one of them is wrong.'
+    """
+    good = effective >= (_LESS_EFFECTIVE if khat > _MOST_KHAT else _LEAST_EFFECTIVE)
+    agree = f"Posterior and likelihood, learned apart, agree in {effective:.0%} of their draws"
+    sentence = f"{agree} (k̂ = {khat:.2f})." if good else f"{agree} only (k̂ = {khat:.2f}): one of them is wrong."
+    return Verdict("two sides", "pass" if good else "care", effective, None, num_draws, None, sentence)
+
+
+def check_disagreement(nats: float, members: int, num_draws: int) -> Verdict:
+    """Whether an ensemble's members agree at x_o.
+
+    Args:
+        nats: How much a draw tells about which member it is of: zero if they agree, log M at most.
+        members: M.
+        num_draws: How many draws that is from.
+
+    Returns:
+        The verdict; its statistic is `nats`. It takes care above three tenths of log M.
+
+    Example:
+        >>> check_disagreement(1.0, 4, 2048).sentence
+        'The 4 members of the ensemble disagree, by 1 of at most 1.4 nats: there are too few simulations for them.'
+    """
+    most = np.log(members)
+    good = nats <= _MOST_DISAGREEMENT * most
+    sentence = f"The {members} members of the ensemble agree, to {nats:.2g} of at most {most:.2g} nats."
+    if not good:
+        sentence = (
+            f"The {members} members of the ensemble disagree, by {nats:.2g} of at most {most:.2g} nats: there are too "
+            "few simulations for them."
+        )
+    return Verdict("members", "pass" if good else "care", nats, None, num_draws, None, sentence)
+
+
+def check_boundary(mass: float, where: str, num_draws: int) -> Verdict:
+    """Whether mass is piled up at a bound of the prior.
+
+    Args:
+        mass: The largest share of draws in the outermost half percent of the prior at a finite bound.
+        where: What to call the bound where mass is piled up; empty if it is nowhere.
+        num_draws: How many draws.
+
+    Returns:
+        The verdict; its statistic is `mass`. It takes care if `where` says so.
+
+    Example:
+        >>> check_boundary(0.1, "theta[0] at its lower bound", 1000).sentence
+        '10.0% of the posterior is piled up within the outermost 0.5 % of the prior, for theta[0] at its lower bound.'
+    """
+    sentence = "No mass is piled up at the prior's bounds."
+    if where:
+        sentence = f"{mass:.1%} of the posterior is piled up within the outermost 0.5 % of the prior, for {where}."
+    return Verdict("bounds", "care" if where else "pass", mass, None, num_draws, None, sentence)
+
+
+def check_truncation(num_inside: int, num_outside: int, weight: float, outside: float) -> Verdict:
+    """Whether a truncated prior lost part of the posterior.
+
+    Args:
+        num_inside: Simulations from within the region whose data are like x_o.
+        num_outside: Simulations from outside it whose data are.
+        weight: What one of those outside counts for, where one inside counts for one, so that all are as if drawn from
+            the prior.
+        outside: The share of the posterior's own draws that lie outside the region.
+
+    Returns:
+        The verdict; its statistic is the share of the posterior that the simulations place outside the region. The
+        p-value is that of a loss of one percent. It takes care if the p-value is small, or the posterior has more than
+        a twentieth there itself.
+
+    Example:
+        >>> check_truncation(40, 3, 10.0, 0.0).sentence
+        'Simulations place 43% of the posterior outside the region that the last round was cut to.'
+    """
+    total = num_inside + weight * num_outside
+    lost = weight * num_outside / max(total, 1e-12)
+    expected = _MOST_LOST / (1 - _MOST_LOST) * num_inside / max(weight, 1e-12)
+    p = 1.0 if num_outside == 0 else float(gammainc(num_outside, max(expected, 1e-300)))  # of a Poisson number
+    level = level_of(p, is_large=False)
+    sentence = "The region that the last round was cut to lost nothing that simulations show."
+    if level != "pass":
+        sentence = f"Simulations place {lost:.0%} of the posterior outside the region that the last round was cut to."
+    elif outside > _MOST_OUTSIDE:
+        level = "care"
+        sentence = f"{outside:.1%} of the posterior lie outside the region that the last round was cut to."
+    return Verdict("truncation", level, lost, p, num_inside + num_outside, None, sentence)

@@ -1,0 +1,195 @@
+r"""Is an observation like these data? A distance that knows how they spread, and a p-value by rank.
+
+Each entry of the data is standardised; their covariance is that of their largest principal components, as many as a
+quarter of the rows allow, and of equal noise in all other directions. So the distance, Mahalanobis's, grows also where
+an observation breaks a relation between entries, and entries that tell nothing do not drown the others. One half of the
+rows measures the other, and the observation is measured by both halves: the rank of its distance among theirs is a
+p-value, and small samples or many entries do not spoil it.
+
+For data that the prior predicts, it asks whether simulator and prior can have made the observation at all. For data
+that the posterior predicts it is a posterior predictive check, whose p-value is, of a right posterior, larger than
+uniform, since the observation helped to make what it is compared with.
+
+Sources: Gelman, Meng, Stern, *Posterior predictive assessment of model fitness via realized discrepancies*, 1996,
+    https://www.jstor.org/stable/24306036; Tipping, Bishop, *Probabilistic principal component analysis*, 1999,
+    https://doi.org/10.1111/1467-9868.00196; Vovk, *Cross-conformal predictors*, 2015, https://arxiv.org/abs/1208.0806.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from homing.diagnostics.pairs import as_floats
+from homing.diagnostics.verdict import CARE, Verdict, level_of
+from homing.errors import ShapeError
+from homing.estimators.standardize import Standardize, fit_standardize
+
+LEAST_ROWS = 20
+MOST_ENTRIES = 4096  # of one x
+_MOST_ROWS = 2000
+_MOST_SCALED = 32  # entries up to which each is put on the scale on which it is simple
+_ROWS_A_COMPONENT = 4
+_FLOOR = 1e-8  # of the mean variance: below it a direction counts as constant
+_FAR = 1.5  # times the largest distance: so far that a p-value need not say it
+
+
+@dataclass(frozen=True, eq=False)
+class Half:
+    """How some rows spread, and how far other rows are from them.
+
+    Attributes:
+        loc: (p,), the mean.
+        axes: (p, r), the principal directions.
+        scale: (r,), the standard deviations along them.
+        noise_precision: One over the variance in all other directions; zero if there is none.
+        distances: (k,), those of the other rows, in increasing order.
+    """
+
+    loc: np.ndarray
+    axes: np.ndarray
+    scale: np.ndarray
+    noise_precision: float
+    distances: np.ndarray
+
+    def distance(self, rows: np.ndarray) -> np.ndarray:
+        """Of rows, shape (m, p); shape (m,)."""
+        u = rows - self.loc
+        along = u @ self.axes
+        rest = np.maximum((u**2).sum(1) - (along**2).sum(1), 0.0)
+        return np.sqrt(((along / self.scale) ** 2).sum(1) + rest * self.noise_precision)
+
+
+@dataclass(frozen=True, eq=False)
+class Predictive:
+    """What data are like, for asking whether an observation is.
+
+    Attributes:
+        standardize: From flat data to standardised entries.
+        halves: Each measures the other's rows.
+    """
+
+    standardize: Standardize
+    halves: tuple[Half, ...]
+
+    @property
+    def distances(self) -> np.ndarray:
+        """Those of all rows, shape (n,), one being the typical distance."""
+        return np.concatenate([half.distances / _typical(half) for half in self.halves])
+
+    def distance(self, x: np.ndarray) -> float:
+        """An observation's distance from the middle, as a multiple of the typical one."""
+        return float(np.mean([half.distance(self._rows(x))[0] / _typical(half) for half in self.halves]))
+
+    def p_value(self, x: np.ndarray) -> float:
+        """How often data like these are as far from the middle as an observation."""
+        rows = self._rows(x)
+        far = sum(int((half.distances >= half.distance(rows)[0]).sum()) for half in self.halves)
+        return (1 + far) / (1 + len(self.distances))
+
+    def is_unlike(self, x: np.ndarray) -> bool:
+        """Whether an observation is unlike the data: further than all but one in a hundred, or far beyond them all."""
+        return self.p_value(x) < CARE or self.is_far(x)
+
+    def is_far(self, x: np.ndarray) -> bool:
+        """Whether an observation is far beyond all the data."""
+        rows = self._rows(x)
+        return all(bool(half.distance(rows)[0] > _FAR * half.distances[-1]) for half in self.halves)
+
+    def _rows(self, x: np.ndarray) -> np.ndarray:
+        return self.standardize(np.asarray(x, np.float64).reshape(1, -1)).astype(np.float64)
+
+
+def fit_predictive(x: np.ndarray, z: np.ndarray | None = None) -> Predictive | None:
+    """What these data are like.
+
+    Args:
+        x: Finite data, shape (n, *x_shape), in random order; of more than 2000 the first count.
+        z: The parameters that made them, shape (n, d), by which the scale of each entry is chosen; None to keep it.
+
+    Returns:
+        The summary; None of fewer than 20 data, or of more than 4096 entries each.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> predictive = fit_predictive(rng.normal(size=(200, 3)))
+        >>> predictive.is_unlike(np.zeros(3)), predictive.is_unlike(np.array([0.0, 9.0, 0.0]))
+        (False, True)
+    """
+    flat = np.asarray(x, np.float64)[:_MOST_ROWS]
+    flat = flat.reshape(len(flat), -1)
+    if len(flat) < LEAST_ROWS or not 0 < flat.shape[1] <= MOST_ENTRIES:
+        return None
+    by = z[:_MOST_ROWS] if z is not None and flat.shape[1] <= _MOST_SCALED else None
+    standardize = fit_standardize(flat, z=by)
+    rows = standardize(flat).astype(np.float64)
+    return Predictive(standardize, (_half(rows[::2], rows[1::2]), _half(rows[1::2], rows[::2])))
+
+
+def check_predictive(observed: Any, replicated: Any) -> Verdict:
+    """Posterior predictive check: is the observation like what the posterior predicts?
+
+    Args:
+        observed: The observation, shape x_shape.
+        replicated: Data simulated from draws of the posterior, shape (n, *x_shape), in random order.
+
+    Returns:
+        The verdict. Its statistic is the observation's distance from the middle of the replicated data, as a multiple
+        of their typical distance. Curves: `observed` x_shape, `replicated` (n, *x_shape), `distances` (n,), those of
+        the replicated data, and `distance` ().
+
+    Raises:
+        ShapeError: If the arrays do not fit each other, or there are too few replicated data, or too large ones.
+        ArgumentError: If a number is not finite.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> check_predictive(np.zeros(2), rng.normal(size=(100, 2))).level
+        'pass'
+    """
+    observed, replicated = as_floats(observed, "observed"), as_floats(replicated, "replicated")
+    if replicated.shape[1:] != observed.shape:
+        raise ShapeError(
+            f"replicated must have shape (n, *{observed.shape}), data like the observed, found {replicated.shape}."
+        )
+    predictive = fit_predictive(replicated)
+    if predictive is None:
+        raise ShapeError(
+            f"At least {LEAST_ROWS} replicated data of at most {MOST_ENTRIES} numbers each are needed, found shape "
+            f"{replicated.shape}."
+        )
+    curves = {"observed": observed, "replicated": replicated}
+    what = f"the {len(replicated)} data that the posterior predicts"
+    return likeness("predictive", predictive, observed, what, curves)
+
+
+def likeness(name: str, predictive: Predictive, x: np.ndarray, what: str, curves: dict[str, np.ndarray]) -> Verdict:
+    """The verdict on an observation's likeness to data, which `what` names."""
+    p, distance, distances = predictive.p_value(x), predictive.distance(x), predictive.distances
+    level = level_of(p, is_large=False)
+    if predictive.is_far(x):
+        level = "fail"
+    sentence = f"x_o is like {what}."
+    if level != "pass":
+        sentence = f"x_o is unlike {what}, {distance:.2g} times as far from their middle as half of them (p = {p:.2g})."
+    curves = curves | {"distances": distances, "distance": np.array(distance)}
+    resolution = float(np.quantile(distances, 1 - CARE))
+    return Verdict(name, level, distance, p, len(distances), resolution, sentence, curves=curves)
+
+
+def _typical(half: Half) -> float:
+    return max(float(np.median(half.distances)), 1e-12)
+
+
+def _half(rows: np.ndarray, others: np.ndarray) -> Half:
+    """Measure some rows, shape (m, p), and by them others."""
+    loc, num = rows.mean(0), min(rows.shape[1], max(len(rows) // _ROWS_A_COMPONENT, 1))
+    _, size, axes = np.linalg.svd(rows - loc, full_matrices=False)
+    variance = size**2 / (len(rows) - 1)
+    floor = max(_FLOOR * float(variance.sum()) / rows.shape[1], 1e-12)
+    left = rows.shape[1] - num
+    noise = 1 / max(float(variance[num:].sum()) / left, floor) if left else 0.0
+    half = Half(loc, axes[:num].T, np.sqrt(np.maximum(variance[:num], floor)), noise, np.zeros(0))
+    return Half(loc, half.axes, half.scale, noise, np.sort(half.distance(others)))

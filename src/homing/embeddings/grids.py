@@ -1,0 +1,86 @@
+r"""What images and series share: entries on a grid, cut into blocks, and simple statistics of them.
+
+A convolution with a stride of s and a kernel of 2 s is an affine map of each block of s entries and its neighbour.
+Written so, it is a reshape and one product of matrices, which every processor does fast and JAX compiles fast.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from homing.estimators.embedding import library_of_arrays
+
+_LAGS = (1, 2, 4, 8)
+_PARTS = {1: 16, 2: 8}  # of each axis, whose averages are statistics, by the number of axes
+_LEAST_VARIANCE = 1e-4  # of standardised data
+
+
+def blocks(x: Array, size: int, dims: int) -> Array:
+    """Blocks of `size` entries along each of the first `dims` axes, (n, ..., c) to (n / size, ..., size**dims * c)."""
+    counts = [-(-n // size) for n in x.shape[:dims]]
+    missing = [(0, count * size - n) for count, n in zip(counts, x.shape)]
+    x = jnp.pad(x, [*missing, (0, 0)])
+    x = x.reshape(*(length for count in counts for length in (count, size)), x.shape[-1])
+    places = [*range(0, 2 * dims, 2), *range(1, 2 * dims, 2), 2 * dims]
+    return x.transpose(places).reshape(*counts, -1)
+
+
+def with_next(x: Array, dims: int) -> Array:
+    """Each entry together with its next neighbours along the first `dims` axes, (n, ..., c) to (n, ..., 2**dims c)."""
+    for axis in range(dims):
+        later = jnp.pad(x, [(0, int(a == axis)) for a in range(x.ndim)])
+        x = jnp.concatenate([x, jnp.take(later, np.arange(1, x.shape[axis] + 1), axis=axis)], axis=-1)
+    return x
+
+
+def windows(x: Array, size: int, dims: int) -> Array:
+    """Overlapping windows of twice `size` entries along each axis, every `size` entries: `with_next` of `blocks`."""
+    return with_next(blocks(x, size, dims), dims)
+
+
+def grid_statistics(x: Any, dims: int) -> Any:
+    """Averages over parts, the variance (its logarithm), and the correlation of neighbours at a few distances.
+
+    Args:
+        x: NumPy or JAX, shape (..., *grid, c), with `dims` axes of the grid.
+        dims: 1 or 2.
+
+    Returns:
+        Shape (..., p).
+
+    Example:
+        >>> grid_statistics(np.zeros((5, 100, 2)), 1).shape, grid_statistics(np.zeros((5, 64, 64, 1)), 2).shape
+        ((5, 42), (5, 73))
+    """
+    library = library_of_arrays(x)
+    lead, axes = x.shape[: x.ndim - dims - 1], tuple(range(-dims - 1, -1))
+    means = x
+    for axis in axes:
+        means = library.moveaxis(library.tensordot(means, _averages(x.shape[axis], _PARTS[dims]), (axis, 1)), -1, axis)
+    centred = x - x.mean(axes, keepdims=True)
+    variance = (centred**2).mean(axes) + _LEAST_VARIANCE
+    parts = [means.reshape(*lead, -1), library.log(variance)]
+    for axis in axes:
+        num = x.shape[axis]
+        for lag in (lag for lag in _LAGS if lag < num):
+            early, late = (_cut(centred, axis, start, num - lag) for start in (0, lag))
+            parts.append((early * late).mean(axes) / variance)
+    return library.concatenate(parts, axis=-1)
+
+
+def _cut(x: Any, axis: int, start: int, length: int) -> Any:
+    index = [slice(None)] * x.ndim
+    index[axis] = slice(start, start + length)
+    return x[tuple(index)]
+
+
+def _averages(num: int, parts: int) -> np.ndarray:
+    """The matrix, shape (parts, num), that averages over nearly equal parts; one part an entry where there are few."""
+    parts = min(parts, num)
+    part = np.arange(num) * parts // num
+    matrix = (part == np.arange(parts)[:, None]).astype(np.float32)
+    return matrix / matrix.sum(1, keepdims=True)

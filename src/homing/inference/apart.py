@@ -1,0 +1,74 @@
+"""Simulations that a run is checked with: in its store like all others, and apart from its rounds.
+
+They have negative numbers there, so that nothing is ever learned from them, rounds count as if they were not, and the
+seeds of later rounds do not depend on them. The same lines run again find them: what was simulated before a crash is
+not simulated again.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from homing import random
+from homing.diagnostics import Check
+from homing.diagnostics.verdict import check_as_json
+from homing.errors import ArgumentError
+from homing.inference.campaign import Campaign
+from homing.proposals import Proposal
+
+
+class Apart:
+    """A run's simulations for checks.
+
+    Args:
+        campaign: The run's simulations.
+    """
+
+    def __init__(self, campaign: Campaign):
+        self._campaign = campaign
+        self._done: list[int] = []
+
+    @property
+    def count(self) -> int:
+        """How many plans were simulated, or found to be."""
+        return len(self._done)
+
+    def simulate(self, num: int, proposal: Proposal) -> tuple[np.ndarray, np.ndarray]:
+        """Simulate, unless the store has it: theta (n, d) and x (n, *x_shape) of what was valid, n <= num.
+
+        Raises:
+            ArgumentError: If there is no simulator.
+        """
+        campaign, store = self._campaign, self._campaign.store
+        if campaign.simulator is None:
+            raise ArgumentError(
+                "There is no simulator to check with: give one, SNPE(simulator, prior), or check with "
+                "num_simulations=0, by what is known without."
+            )
+        what = {"name": proposal.name, "parts": None, "after": campaign.newest, "asked": num}
+        number = next((number for number in store.rounds if self._is_open(number, what)), None)
+        if number is None:
+            number = min([0, *store.rounds]) - 1
+            theta, how = campaign.drawn(num, proposal, random.word(campaign.seed, "propose check", -number))
+            seeds = random.row_seeds(campaign.seed, "simulate check", -number, num)
+            store.plan(number, theta, seeds, {**what, "how": how})
+        campaign.run_pending(store.rounds[number])
+        self._done.append(number)
+        outcomes = store.outcomes(number)
+        x = outcomes.x.reshape(num, *(outcomes.x.shape[1:] or (1,))).astype(np.float64)
+        return outcomes.theta[outcomes.ok], x[outcomes.ok]
+
+    def keep(self, check: Check) -> None:
+        """Write down what a check said, with the last of its simulations."""
+        if self._done:
+            self._campaign.store.finish(self._done[-1], *_as_result(check))
+
+    def _is_open(self, number: int, what: dict[str, object]) -> bool:
+        """Whether the store has planned just this, in a process before."""
+        kept = self._campaign.store.rounds[number].proposal
+        return number < 0 and number not in self._done and all(kept[name] == what[name] for name in what)
+
+
+def _as_result(check: Check) -> tuple[object, None, dict[str, np.ndarray]]:
+    content, curves = check_as_json(check)
+    return content, None, curves

@@ -1,0 +1,254 @@
+r"""Whether to believe the posterior of a run, at its x_o: the sensible set of diagnostics, for a budget of simulations.
+
+A sequential posterior need be good about x_o only, so it is looked at there. Half of the simulations are \(\theta' \sim
+p(\theta \mid R)\), \(x' \sim p(x \mid \theta')\), with the prior cut to the region R of highest density that holds 95 %
+of the posterior at x_o, and \(\theta'\) is compared with draws of \(q(\theta \mid x')\) cut to R: ranks, coverage,
+TARP, and L-C2ST at x_o, all of which are right for pairs of a truncated prior (Deistler et al.). R lies well within the
+region that the last round was cut to. At the very edge of that, a density learned within it would have to end abruptly,
+which no flow does, and which does not matter at x_o. The other half are \(\theta' \sim q(\theta \mid x_o)\): posterior
+SBC, about x_o alone (Säilynoja et al.), and data to compare x_o with. Without an x_o all are from the whole prior; a
+posterior that was made for x_o and has no density to cut a region by is looked at by the second half alone.
+
+Where drawing at a new x is costly, draws of the direct side stand for the posterior's, with weights.
+
+Sources: Deistler, Goncalves, Macke, *Truncated proposals for scalable and hassle-free simulation-based inference*,
+    2022, https://arxiv.org/abs/2210.04815; Säilynoja, Schmitt, Bürkner, Vehtari, *Posterior SBC: Simulation-Based
+    Calibration Checking Conditional on Data*, 2025, https://arxiv.org/abs/2502.03279.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from homing import random
+from homing.diagnostics import (
+    Check,
+    Verdict,
+    check_coverage,
+    check_local_c2st,
+    check_posterior_sbc,
+    check_predictive,
+    check_ranks,
+    check_tarp,
+    check_truncation,
+    effective_draws,
+    sbc_ranks,
+)
+from homing.diagnostics.pairs import normalised
+from homing.diagnostics.predictive import LEAST_ROWS
+from homing.inference.apart import Apart
+from homing.inference.campaign import Campaign
+from homing.inference.left_out import check_left_out, contained
+from homing.inference.methods import Method
+from homing.posteriors import DirectPosterior, HybridPosterior, Posterior
+from homing.proposals import (
+    FromPosterior,
+    FromPrior,
+    Proposal,
+    Region,
+    TruncatedPrior,
+    mixture_weights,
+    posterior_region,
+)
+
+_DRAWS = 512  # of the posterior, at each of the data
+_FEW_DRAWS = 100  # of these, where all must weigh the same
+_AT_X_O = 2048
+_LEAST_PAIRS = 10
+_LEAST_EFFECTIVE = 50.0  # draws, for equal ones to be made of them
+_EPSILON = 0.05  # share of the posterior that the region leaves out
+_LARGEST = 1e30  # of a log density
+_LIKE_X_O = 0.05  # share of the region's rows whose data count as like x_o
+
+
+def check_run(
+    campaign: Campaign, apart: Apart, posterior: Posterior, method: Method | None, num_simulations: int
+) -> Check:
+    """The verdicts on a posterior, at its default x if it has one.
+
+    Args:
+        campaign: The simulations that it was learned from.
+        apart: The simulations for checks.
+        posterior: The posterior.
+        method: How rows were weighed; None for rounds driven by hand.
+        num_simulations: How many simulations to spend, failed ones included; none if 0.
+    """
+    x_o = None if posterior.default_x is None else posterior.condition_of()
+    if x_o is not None and x_o.shape != posterior.x_shape:
+        return posterior.check()  # of several trials: what else there is compares single ones
+    seed = random.word(campaign.seed, "check", campaign.newest, apart.count)
+    proposal = _where(campaign, posterior, x_o, seed)
+    region = proposal.region if isinstance(proposal, TruncatedPrior) else None
+    verdicts = [] if x_o is None else list(posterior.check())
+    if x_o is not None:
+        verdicts += _from_rows(campaign, posterior, method, x_o)
+    near, about = _split(num_simulations, posterior, x_o, proposal)
+    if near:
+        verdicts += _near(posterior, x_o, region, *apart.simulate(near, proposal), seed)
+    if x_o is not None and about:
+        own = apart.simulate(about, FromPosterior(posterior, x_o))
+        verdicts += _about_x_o(posterior, x_o, _last_region(campaign), *own, seed)
+    check = Check(tuple(verdicts), num_simulations)
+    apart.keep(check)
+    return check
+
+
+def direct_side(posterior: Posterior) -> DirectPosterior | None:
+    """The density of theta that a posterior has, if it has one."""
+    if isinstance(posterior, HybridPosterior):
+        return posterior.direct
+    return posterior if isinstance(posterior, DirectPosterior) else None
+
+
+def _where(campaign: Campaign, posterior: Posterior, x_o: np.ndarray | None, seed: int) -> Proposal:
+    """The prior, cut to where most of the posterior is, within what it was learned from."""
+    last = _last_region(campaign)
+    if x_o is None:
+        return FromPrior(posterior.prior)
+    region = posterior_region(posterior, _EPSILON, seed)
+    if last is not None and last.contains(region.draws).mean() > 0.5:  # or it is not of this run
+        whole = region.log_ratio
+        region = replace(region, log_ratio=lambda z: np.where(last.contains(z), whole(z), -np.inf))
+    return TruncatedPrior(posterior.prior, region)
+
+
+def _last_region(campaign: Campaign) -> Region | None:
+    """What the last round's prior was cut to, if it was."""
+    last = campaign.proposals.get(campaign.newest)
+    return last.region if isinstance(last, TruncatedPrior) else None
+
+
+def _split(num: int, posterior: Posterior, x_o: np.ndarray | None, proposal: Proposal) -> tuple[int, int]:
+    """How many simulations are from the prior, and how many from the posterior."""
+    if x_o is None:
+        return num, 0
+    if posterior.multi_round and isinstance(proposal, FromPrior):
+        return 0, num  # made for x_o, with no region about it: it says nothing of the whole prior
+    return num - num // 2, num // 2
+
+
+def _from_rows(campaign: Campaign, posterior: Posterior, method: Method | None, x_o: np.ndarray) -> list[Verdict]:
+    """What the simulations tell that there are."""
+    direct = direct_side(posterior)
+    if direct is None or not campaign.newest or campaign.records[campaign.newest].rolled_back:
+        return []  # after a round that was not used, its rows are not those that were learned from
+    region = _last_region(campaign)
+    found = [check_left_out(campaign, direct, method, x_o, region)]
+    if region is not None:
+        found.append(_truncation(campaign, direct, x_o, region))
+    return [verdict for verdict in found if verdict is not None]
+
+
+def _truncation(campaign: Campaign, direct: DirectPosterior, x_o: np.ndarray, region: Region) -> Verdict:
+    """Whether rows from outside the region have data like x_o: nearer than most from inside, in what they predict too.
+
+    A row from outside was drawn by earlier rounds, or from the whole prior, and so stands for more of the prior.
+    """
+    data = campaign.dataset(0.1)
+    weights = mixture_weights(data.theta, data.source, data.proposals)
+    inside = region.contains(direct.prior.to_normal(data.theta))
+    like = np.ones(len(inside), bool)
+    rows = np.concatenate([x_o[None], data.x])
+    for seen in (direct.ensemble.predict(rows), direct.ensemble.standardize(rows).reshape(len(rows), -1)):
+        distance = ((seen[1:] - seen[0]) ** 2).mean(1)
+        like &= distance < np.quantile(distance[inside], _LIKE_X_O) if inside.any() else False
+    counts = int((like & inside).sum()), int((like & ~inside).sum())
+    weight = float(weights[like & ~inside].mean() / weights[inside].mean()) if counts[1] else 1.0
+    draws = direct.ensemble.sample(_AT_X_O, x_o, random.word(campaign.seed, "truncation"))
+    return check_truncation(*counts, weight, float((~region.contains(draws)).mean()))
+
+
+class _Pool(NamedTuple):
+    """Truths, each before draws at its data: z (n, 1 + S, d), theta likewise, log density and weights (n, 1 + S)."""
+
+    z: np.ndarray
+    theta: np.ndarray
+    log_prob: np.ndarray
+    log_weights: np.ndarray
+
+
+def _pool(posterior: Posterior, z: np.ndarray, x: np.ndarray, region: Region | None, seed: int) -> _Pool:
+    prior = posterior.prior
+    conditionals = posterior.at_each(x, _DRAWS, seed)
+    pool = np.concatenate([z[:, None], conditionals.z], axis=1)
+    log_prob, log_proposal = map(_finite, conditionals.density(pool))
+    log_weights = np.where(_inside(region, pool), log_prob - log_proposal, -np.inf)
+    theta = np.stack([prior.from_normal(part) for part in pool])
+    log_det = np.stack([prior.log_det(part) for part in theta])
+    return _Pool(pool, theta, log_prob + log_det, log_weights)
+
+
+def _finite(values: np.ndarray) -> np.ndarray:
+    """Log densities of which the lowest are very low, and not NaN: a truth may be where a density is zero."""
+    return np.nan_to_num(values, nan=-_LARGEST, neginf=-_LARGEST, posinf=_LARGEST)
+
+
+def _inside(region: Region | None, pool: np.ndarray) -> np.ndarray:
+    """Which of a pool lie in the region, shape (n, 1 + S); the truths always do, whatever rounding says."""
+    inside = np.ones(pool.shape[:2], bool) if region is None else contained(region, pool)
+    inside[:, 0] = True
+    return inside
+
+
+def _near(
+    posterior: Posterior, x_o: np.ndarray | None, region: Region | None, theta: np.ndarray, x: np.ndarray, seed: int
+) -> list[Verdict]:
+    """Calibration within the region, by pairs of parameters drawn there and their data."""
+    if len(theta) < _LEAST_PAIRS:
+        return []
+    z = posterior.prior.to_normal(theta)
+    pool = _pool(posterior, z, x, region, random.word(seed, "pool"))
+    truth, draws, weights = pool.z[:, 0], pool.z[:, 1:], pool.log_weights
+    verdicts = [
+        check_coverage(pool.log_prob[:, 0], pool.log_prob[:, 1:], log_weights=weights, seed=seed),
+        check_ranks(sbc_ranks(pool.theta[:, 0], pool.theta[:, 1:], log_weights=weights, seed=seed), _DRAWS),
+        check_tarp(truth, draws, log_weights=weights, seed=seed),
+    ]
+    if x_o is not None:
+        verdicts += _at_x_o(posterior, x_o, region, pool, seed)
+    return verdicts
+
+
+def _at_x_o(posterior: Posterior, x_o: np.ndarray, region: Region | None, pool: _Pool, seed: int) -> list[Verdict]:
+    """L-C2ST, with the posterior's mean and spread for the data: all that it makes of them."""
+    weights = pool.log_weights[:, 1:]
+    rows = np.asarray(np.isfinite(weights).any(1))
+    rows[rows] = effective_draws(weights[rows]) >= _LEAST_EFFECTIVE
+    at_x_o = posterior.prior.to_normal(posterior.draw(_AT_X_O, x_o, random.word(seed, "x_o"), False))
+    at_x_o = at_x_o if region is None else at_x_o[region.contains(at_x_o)]
+    if rows.sum() < _LEAST_PAIRS or len(at_x_o) < _LEAST_EFFECTIVE:
+        return []
+    rng = random.generator(seed, "equal")
+    chosen = [rng.choice(_DRAWS, _FEW_DRAWS, p=row) for row in normalised(weights[rows])]
+    draws = np.stack([part[few] for part, few in zip(pool.z[rows, 1:], chosen)])
+    seen, seen_o = _summary(draws), _summary(at_x_o[None])[0]
+    return [check_local_c2st(pool.z[rows, 0], draws, seen, at_x_o, seen_o, seed=seed)]
+
+
+def _summary(draws: np.ndarray) -> np.ndarray:
+    """Mean and spread of draws, shape (n, S, d); shape (n, 2 d)."""
+    return np.concatenate([draws.mean(1), np.log(np.maximum(draws.std(1), 1e-12))], axis=1)
+
+
+def _about_x_o(
+    posterior: Posterior, x_o: np.ndarray, region: Region | None, theta: np.ndarray, x: np.ndarray, seed: int
+) -> list[Verdict]:
+    """Posterior SBC and the posterior predictive check, by data that draws of the posterior at x_o made."""
+    verdicts = [check_predictive(x_o, x)] if len(x) >= LEAST_ROWS else []
+    prior = posterior.prior
+    z = prior.to_normal(theta)
+    kept = np.ones(len(z), bool) if region is None else region.contains(z)
+    if kept.sum() < _LEAST_PAIRS:
+        return verdicts
+    z, x = z[kept], x[kept]
+    bank = prior.to_normal(posterior.draw(_DRAWS * 8, x_o, random.word(seed, "bank"), False))
+    chosen = random.generator(seed, "bank").integers(len(bank), size=(len(z), _DRAWS))
+    pool = np.concatenate([z[:, None], bank[chosen]], axis=1)
+    log_prob = _finite(posterior.at_each(x, _DRAWS, random.word(seed, "more")).density(pool)[0])
+    log_prior = np.stack([prior.log_prob_normal(part) for part in pool])
+    log_weights = np.where(_inside(region, pool), log_prob - log_prior, -np.inf)
+    values = np.stack([prior.from_normal(part) for part in pool])
+    return [*verdicts, check_posterior_sbc(values[:, 0], values[:, 1:], log_weights, seed=seed)]

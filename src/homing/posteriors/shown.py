@@ -1,0 +1,118 @@
+"""A posterior as others see it: a pair plot, and the groups that ArviZ works with. `Posterior` has them as methods."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from homing import random
+from homing.arrays import to_numpy
+from homing.errors import ArgumentError, ShapeError
+
+_CHAINS = 4  # ArviZ compares chains; draws are independent, so any parts of them will do
+
+
+def pairplot(
+    self: Any, num_samples: int = 10_000, x: Any | None = None, *, prior: bool = True, **options: Any
+) -> tuple[Any, Any]:
+    """Draw from the posterior and plot every pair of parameters, within the prior's support.
+
+    Args:
+        num_samples: Number of draws.
+        x: The observation; the default x if None.
+        prior: Whether the prior is drawn along.
+        **options: As for `homing.utils.pairplot`.
+
+    Returns:
+        The figure and its axes.
+    """
+    from homing.plots import pairplot
+    from homing.plots.arguments import limits_within
+
+    samples = self.sample((num_samples,), x)
+    if options.get("limits") is None:
+        options["limits"] = limits_within(samples, options.get("points"), self.prior.low, self.prior.high)
+    behind = self.prior.sample(random.generator(0, "prior draws"), num_samples) if prior else None
+    return pairplot(samples, prior=behind, **options)
+
+
+def to_arviz(
+    self: Any,
+    num_samples: int = 4_000,
+    x: Any | None = None,
+    *,
+    labels: Sequence[str] | None = None,
+    predictive: Any | None = None,
+) -> Any:
+    """The posterior for ArviZ: its plots, summaries and files.
+
+    Args:
+        num_samples: Number of draws of the posterior and of the prior, a multiple of four: they are independent, and
+            handed over as four chains.
+        x: The observation; the default x if None.
+        labels: A name for each parameter.
+        predictive: Data simulated at draws of the posterior, shape (m, *x_shape), as for a posterior predictive check.
+
+    Returns:
+        An `arviz.InferenceData`, or with ArviZ 1 an `xarray.DataTree`, with the groups `posterior` and `prior`
+        (`theta`, with the dimension `parameter`), `sample_stats` (`lp`, the posterior's log density), `observed_data`
+        and, where it was given, `posterior_predictive` (`x`).
+
+    Raises:
+        ImportError: If ArviZ is not installed.
+        ObservationError: If there is no x, or it does not fit.
+        ShapeError, ArgumentError: If labels or predictive do not fit, or the number is no multiple of four.
+
+    Example:
+        >>> from homing.inference import SNPE
+        >>> from homing.utils import BoxUniform
+        >>> inference = SNPE(lambda theta: theta, BoxUniform([0.0], [1.0]), seed=0, show_progress_bars=False)
+        >>> posterior = inference(num_simulations=50, max_num_epochs=1).set_default_x([0.5])
+        >>> posterior.to_arviz(400, labels=["rate"]).posterior["theta"].shape
+        (4, 100, 1)
+    """
+    if num_samples < _CHAINS or num_samples % _CHAINS:
+        raise ArgumentError(f"num_samples must be a multiple of {_CHAINS}, one or more a chain, found {num_samples!r}.")
+    d = self.prior.dim
+    names = [f"theta[{j}]" for j in range(d)] if labels is None else [str(label) for label in labels]
+    if len(names) != d:
+        raise ArgumentError(f"labels must have one text for each of the {d} parameters, found {len(names)}: {names}.")
+    observed = self.condition_of(x)
+    theta = to_numpy(self.sample((num_samples,), observed, show_progress_bars=False)).astype(np.float64)
+    prior = self.prior.sample(random.generator(0, "prior draws"), num_samples)
+    dims = [f"x_{k}" for k in range(observed.ndim)]
+    groups: dict[str, dict[str, tuple[list[str], np.ndarray]]] = {
+        "posterior": {"theta": (["chain", "draw", "parameter"], theta.reshape(_CHAINS, -1, d))},
+        "prior": {"theta": (["chain", "draw", "parameter"], prior.reshape(_CHAINS, -1, d))},
+        "sample_stats": {"lp": (["chain", "draw"], self.evaluate(theta, observed).reshape(_CHAINS, -1))},
+        "observed_data": {"x": (dims, observed)},
+    }
+    if predictive is not None:
+        made = to_numpy(predictive, "predictive")
+        if made.shape[1:] != observed.shape or not made.size:
+            raise ShapeError(
+                f"predictive must have shape (m, {', '.join(map(str, observed.shape))}), found {made.shape}."
+            )
+        groups["posterior_predictive"] = {"x": (["chain", "draw", *dims], made[None])}
+    return _gathered(groups, names)
+
+
+def _gathered(groups: dict[str, dict[str, tuple[list[str], np.ndarray]]], names: list[str]) -> Any:
+    try:
+        import arviz
+        import xarray
+    except ImportError as error:
+        raise ImportError("to_arviz needs ArviZ: pip install 'homing[arviz]'.") from error
+    about = {"inference_library": "homing", "inference_library_version": sys.modules["homing"].__version__}
+    sets = {}
+    for group, variables in groups.items():
+        coords: dict[str, Any] = {"parameter": names} if "theta" in variables else {}
+        for dims, values in variables.values():
+            coords |= {dim: np.arange(size) for dim, size in zip(dims, values.shape) if dim != "parameter"}
+        sets[group] = xarray.Dataset(variables, coords, about)
+    if hasattr(arviz, "InferenceData"):
+        return arviz.InferenceData(**sets)
+    return xarray.DataTree.from_dict(sets)

@@ -1,0 +1,579 @@
+"""The command line: what each command does, what it says, how it ends, and that a run goes on after any end."""
+
+import json
+import os
+import re
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import homing
+from homing.cli import main
+from homing.cli.failures import exit_code, in_one_line, sentence
+from homing.cli.screen import Clock, LiveScreen
+from homing.diagnostics import Check, Verdict
+from homing.errors import ArgumentError, SimulationError
+from homing.inference import SNPE, Progress
+from homing.posteriors import Posterior
+from homing.simulation import StoreError
+
+posix = pytest.mark.skipif(os.name != "posix", reason="terminals and signals of POSIX")
+
+# A problem that learns little, and quickly.
+PROBLEM = """
+import time
+import numpy as np
+from homing import BoxUniform, posterior_nn
+from homing.inference import SideOptions
+from homing.training import FitOptions
+
+labels = ["mass", "spin"]
+prior = BoxUniform([-2.0, -2.0], [2.0, 2.0])
+x_o = [0.5, -0.5]
+batched = False
+options = SideOptions(
+    builder=posterior_nn("mdn", hidden_features=8, num_components=2),
+    members=2,
+    fit=FitOptions(stop_after_steps=10, max_num_epochs=2),
+)
+
+
+def simulator(theta):
+    time.sleep(SECONDS)
+    return theta + 0.3 * np.sin(20 * theta)
+"""
+TINY = ["-n", "60", "--rounds", "2", "--seed", "3"]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A current folder with a problem file that is quick, and one whose simulations take a while."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "quick.py").write_text(PROBLEM.replace("SECONDS", "0"))
+    (tmp_path / "slow.py").write_text(PROBLEM.replace("SECONDS", "0.02"))
+    return tmp_path
+
+
+@pytest.fixture
+def cli(capsys):
+    """Run a command line in this process: exit code, standard output, standard error."""
+
+    def run(*arguments):
+        capsys.readouterr()
+        code = main([str(argument) for argument in arguments])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def draws(path):
+    with homing.open(path) as run:
+        return run.posterior().sample((50,), show_progress_bars=False)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The run file of a run that nothing interrupted."""
+    folder = tmp_path_factory.mktemp("whole")
+    (folder / "quick.py").write_text(PROBLEM.replace("SECONDS", "0"))
+    assert main(["run", str(folder / "quick.py"), *TINY, "--store", str(folder / "run.homing"), "--quiet"]) == 0
+    return folder / "run.homing"
+
+
+@pytest.fixture(scope="module")
+def expected(whole):
+    """Its draws."""
+    return draws(whole)
+
+
+@pytest.fixture
+def finished(folder, whole):
+    """Its run file, where the problem's is expected."""
+    shutil.copy(whole, folder / "quick.homing")
+
+
+def start(*arguments, **options):
+    command = [sys.executable, "-m", "homing.cli", *map(str, arguments)]
+    return subprocess.Popen(command, env={**os.environ, "COLUMNS": "100"}, **options)
+
+
+# A session ----------------------------------------------------------------------------------------------------------
+
+
+def test_what_init_writes_runs_as_it_stands(tmp_path, monkeypatch, cli):
+    monkeypatch.chdir(tmp_path)
+    assert cli("init") == (0, "problem.py is written. Next: homing run problem.py\n", "")
+    code, out, err = cli("init")
+    assert (code, out) == (2, "")
+    assert err == "homing: problem.py is there already. Choose another name, or replace it with --force.\n"
+    assert cli("init", "--force", "--json")[:2] == (0, '{"file": "problem.py"}\n')
+
+    code, out, err = cli("run", "problem.py", "-n", 150, "--seed", 1)
+    assert code == 0
+    assert err.startswith("problem.py: 150 simulations in one round, seed 1, in problem.homing\n")
+    assert "round 1 of 1: simulating, 0 of 150\nround 1 of 1: learning\n" in err
+    assert "\x1b" not in err + out
+    assert "\r" not in err + out
+    assert re.search(r"^round 1 of 1: 150 simulations from the prior.*, learned in \d", err, re.MULTILINE)
+    assert out.startswith("The posterior after one round and 150 simulations, in problem.homing:\n")
+    for name, value in (("amplitude", 2.0), ("decay", 0.5)):  # what made x_o
+        mean, sd, low, high = (float(v) for v in re.search(rf"^  {name}(.*)%$", out, re.MULTILINE)[1].split()[:4])
+        assert abs(mean - value) < 3 * sd
+        assert low < mean < high
+        assert sd < 0.3
+
+    code, again, err = cli("run", "problem.py")
+    assert (code, again) == (0, out)
+    assert "which has 150 of them\nround 1 of 1: 150 simulations from the prior; from the run file\n" in err
+
+    code, out, _ = cli("status", "problem.homing")
+    assert code == 0
+    assert out.startswith("problem.homing: SNPE, simulator problem.simulator, seed 1\n")
+    assert "All that was planned is finished." in out
+    assert again.partition("\n")[2] in out
+    told = json.loads(cli("status", "problem.homing", "--json")[1])
+    assert [row["ok"] for row in told["rounds"]] == [150]
+    assert [row["name"] for row in told["posterior"]] == ["amplitude", "decay"]
+
+
+def test_a_run_as_json_and_what_is_taken_from_it(finished, cli):
+    code, out, err = cli("run", "quick.py", *TINY, "--json", "--quiet")
+    told = json.loads(out)
+    assert (code, err) == (0, "")
+    assert [record["asked"] for record in told["rounds"]] == [36, 24]
+    assert [row["name"] for row in told["posterior"]] == ["mass", "spin"]
+
+    expected = draws("quick.homing")
+    code, out, err = cli("sample", "quick.homing", "-n", 50)
+    heading, *rows = out.splitlines()
+    assert (code, heading, err) == (0, "mass,spin", "")
+    np.testing.assert_array_equal([[float(v) for v in row.split(",")] for row in rows], expected)  # to the last digit
+    assert cli("sample", "quick.homing", "-n", 50, "--seed", 1)[1] != out
+    assert cli("sample", "quick.homing", "-n", 50, "-o", "s.csv")[1] == "50 draws of mass, spin are in s.csv\n"
+    assert Path("s.csv").read_text() == out
+    assert json.loads(cli("sample", "quick.homing", "-n", 50, "-o", "s.npy", "--json")[1])["samples"] == 50
+    np.testing.assert_array_equal(np.load("s.npy"), expected)
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    assert cli("sample", "quick.homing", "-n", 50, "-o", "s.parquet")[0] == 0
+    np.testing.assert_array_equal(pandas.read_parquet("s.parquet")[["mass", "spin"]], expected)
+
+    np.save("x.npy", [0.0, 1.0])
+    elsewhere = cli("sample", "quick.homing", "-n", 50, "--x", "x.npy", "--round", 1)[1]
+    with homing.open("quick.homing") as run:
+        at_x = run.posterior(1).sample((50,), x=[0.0, 1.0], show_progress_bars=False)
+    np.testing.assert_array_equal(np.loadtxt(elsewhere.splitlines()[1:], delimiter=","), at_x)
+
+    from matplotlib.image import imread
+
+    assert cli("plot", "quick.homing", "--round", 1, "--round", 2)[1] == "The pair plot is in quick.png\n"
+    assert imread("quick.png")[..., :3].std() > 0.01  # not a blank page
+
+
+@pytest.mark.skipif(not hasattr(Posterior, "to_arviz"), reason="posteriors do not know ArviZ here")
+def test_export(finished, cli):
+    arviz = pytest.importorskip("arviz")
+    assert cli("export", "quick.homing")[:2] == (0, "The posterior is in quick.nc\n")
+    assert arviz.from_netcdf("quick.nc").posterior.sizes["chain"] >= 1
+
+
+# Ends, and going on -------------------------------------------------------------------------------------------------
+
+
+@posix
+def test_after_ctrl_c_the_same_command_goes_on(folder, cli, expected):
+    log = folder / "log"
+    with log.open("w") as file:
+        child = start("run", "slow.py", *TINY, stdout=file, stderr=file)
+        _wait_for(log, "simulating")
+        time.sleep(0.3)
+        child.send_signal(signal.SIGINT)
+        assert child.wait(30) == 130
+    text = log.read_text()
+    assert "Finishing what runs. Press Ctrl-C again to stop at once" in text
+    done, _ = re.search(r"Interrupted\. (\d+) simulations are in slow\.homing\. To go on: (.*)\n$", text).groups()
+    assert 0 < int(done) < 36
+    assert text.endswith(f"To go on: homing run slow.py {' '.join(TINY)}\n")
+    told = json.loads(cli("status", "slow.homing", "--json")[1])
+    assert told["next"] == f"Round 1 waits for {36 - int(done)} of 36 simulations."
+    code, _, err = cli("run", "slow.py")  # which has the plan and the seed from the run file
+    assert code == 0
+    assert f"in slow.homing, which has {done} of them" in err
+    np.testing.assert_array_equal(draws("slow.homing"), expected)
+
+
+@posix
+def test_after_kill_9_the_same_command_goes_on(folder, cli, expected):
+    log = folder / "log"
+    with log.open("w") as file:
+        child = start("run", "slow.py", *TINY, "--workers", 2, stdout=file, stderr=file)
+        _wait_for(log, "simulating")
+        _wait_for(log, "simulating", lambda: json.loads(cli("status", "slow.homing", "--json")[1])["rounds"][0]["ok"])
+        child.kill()
+        child.wait(30)
+    assert cli("run", "slow.py", *TINY)[0] == 0
+    np.testing.assert_array_equal(draws("slow.homing"), expected)
+
+
+def _wait_for(log, text, also=lambda: True):
+    end = time.perf_counter() + 60
+    while not (text in log.read_text() and also()):
+        assert time.perf_counter() < end, log.read_text()
+        time.sleep(0.05)
+
+
+@posix
+def test_a_terminal_shows_a_line_that_lives(folder, expected):
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 80, 0, 0))
+    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR")}
+    child = subprocess.Popen(
+        [sys.executable, "-m", "homing.cli", "run", "slow.py", *TINY, "--workers", "2"],
+        stdout=follower,
+        stderr=follower,
+        env={**environment, "TERM": "xterm-256color"},
+    )
+    os.close(follower)
+    shown = b""
+    while select.select([leader], [], [], 60)[0]:
+        try:
+            shown += os.read(leader, 65536)
+        except OSError:  # the other end is closed
+            break
+    os.close(leader)
+    assert child.wait(60) == 0
+    text = shown.decode()
+    assert "\x1b[2K" in text  # the line is written anew
+    assert "\x1b[?25h" in text  # and the cursor shown again
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+    assert re.search(r"round 1 of 2  simulating  ━+  \d+/36  [\d.]+/", plain)
+    assert "round 2 of 2  learning" in plain
+    assert "  mass " in plain
+    assert max(len(line) for line in re.split(r"[\r\n]+", plain)) <= 80
+    np.testing.assert_array_equal(draws(folder / "slow.homing"), expected)
+
+
+@pytest.mark.parametrize(("columns", "has_bar"), [(40, False), (60, False), (80, True), (120, True)])
+def test_the_living_line_is_as_long_as_the_terminal_is_wide(monkeypatch, columns, has_bar):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    screen = LiveScreen([100_000, 50_000])
+    monkeypatch.setattr(screen.clock, "_learned", [5000.0])
+    for done in (10_000, 20_000):
+        screen.told(Progress(1, "simulate", done, 100_000))
+    (line,) = screen._console.render_lines(screen.__rich__(), pad=False)
+    text = "".join(segment.text for segment in line)
+    assert len(text) <= columns
+    assert "20,000/100,00" in text
+    assert ("━" in text) == has_bar
+
+
+def test_worker_processes_know_what_a_problem_file_defines_and_imports(folder, cli, monkeypatch, expected):
+    place = folder / "elsewhere"
+    place.mkdir()
+    (place / "wave.py").write_text("import numpy as np\n\n\ndef wave(theta):\n    return 0.3 * np.sin(20 * theta)\n")
+    text = PROBLEM.replace("    time.sleep(SECONDS)\n", "").replace("0.3 * np.sin(20 * theta)", "wave(theta)")
+    (place / "quick.py").write_text("from wave import wave\n" + text)
+    assert cli("run", "elsewhere/quick.py", *TINY, "--workers", 2, "--quiet")[0] == 0
+    np.testing.assert_array_equal(draws("quick.homing"), expected)
+
+
+# Ask and tell -------------------------------------------------------------------------------------------------------
+
+
+def test_ask_and_tell_end_where_run_does(folder, cli, expected):
+    """Round 1 by CSV, in parts, and again; round 2 by .npz out and JSON in."""
+
+    def simulate(theta):
+        return theta + 0.3 * np.sin(20 * theta)
+
+    Path("asked.py").write_text(PROBLEM.partition("def simulator")[0])  # nothing here can simulate
+    code, out, err = cli("ask", "asked.py", *TINY, "-o", "in.csv")
+    assert (code, out) == (0, "36 simulations of round 1 are in in.csv.\n")
+    heading, *rows = Path("in.csv").read_text().splitlines()
+    assert heading == "id,mass,spin"
+    table = np.array([[float(cell) for cell in row.split(",")] for row in rows])
+    x = simulate(table[:, 1:])
+    lines = [f"{row},{x[k, 0]},{x[k, 1]}" for k, row in enumerate(rows)]
+    Path("a.csv").write_text("\n".join(["id,mass,spin,x0,x1", *lines[20:]]))
+    np.save("b.npy", np.column_stack([table[:, 0], x])[:30][::-1])
+    code, out, _ = cli("tell", "asked.homing", "a.csv")
+    assert (code, out) == (0, "16 new results are in asked.homing. Of those handed out, 20 are still missing.\n")
+    code, out, _ = cli("ask", "asked.py")  # what is missing, on standard output
+    assert out.splitlines() == [heading, *rows[:20]]
+    told = json.loads(cli("tell", "asked.homing", "a.csv", "b.npy", "--json")[1])
+    assert told == {"run": "asked.homing", "told": 46, "new": 20, "waiting": []}
+
+    code, out, err = cli("ask", "asked.py", "-o", "in.npz", "--json")
+    assert (code, json.loads(out)["ids"]) == (0, list(range(36, 60)))
+    assert "round 1 of 2: 36 simulations from the prior, learned in" in err
+    with np.load("in.npz") as batch:
+        results = [{"id": int(i), "x": simulate(theta).tolist()} for i, theta in zip(batch["ids"], batch["theta"])]
+    Path("out.json").write_text(json.dumps(results))
+    assert cli("tell", "asked.homing", "out.json")[0] == 0
+    code, out, _ = cli("ask", "asked.py")
+    assert code == 1  # nothing is left to simulate
+    assert out.startswith("The posterior after 2 rounds and 60 simulations, in asked.homing:\n")
+    np.testing.assert_array_equal(draws("asked.homing"), expected)
+
+
+def test_failures_can_be_told_and_given_up(folder, cli):
+    cli("ask", "quick.py", *TINY, "-o", "in.json")
+    batch = json.loads(Path("in.json").read_text())
+    Path("a.csv").write_text("id,x0,x1,error\n0,1.0,2.0,\n1,,,out of memory\n2,nan,1.0,\n")
+    Path("b.json").write_text(json.dumps([{"id": 3, "error": "lost"}, {"id": 4, "x": batch[4]["theta"]}]))
+    np.savez("c.npz", ids=[5, 6], x=np.ones((2, 2)), errors=["", "no"])
+    assert json.loads(cli("tell", "quick.homing", "a.csv", "b.json", "c.npz", "--json")[1])["new"] == 7
+    code, out, _ = cli("tell", "quick.homing", "--give-up")
+    assert (code, out) == (0, "0 new results are in quick.homing. Of those handed out, 29 are given up.\n")
+    (row,) = json.loads(cli("status", "quick.homing", "--json")[1])["rounds"]
+    assert [row[name] for name in ("ok", "invalid", "failed", "waiting")] == [3, 1, 32, 0]
+    with homing.open("quick.homing") as run:
+        assert run.simulations()["error"][[1, 3, 6, 7]].tolist() == ["out of memory", "lost", "no", "given up"]
+    code, _, err = cli("ask", "quick.py")
+    assert code == 5
+    assert "homing: Too few valid simulations to learn from: 3 of the 36 of round 1" in err
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.csv", "1,2,3\n", r"a.csv needs a first line that names its columns, one of them id; found '1,2,3'"),
+        ("a.csv", "id,x\n0\n", r"a.csv, line 2: expected 2 cells, found 1"),
+        ("a.csv", "id,x,y\n0,one,2\n", r"a.csv cannot be read as results: could not convert string to float: 'one'"),
+        ("a.csv", "id,x,y\n99,1,2\n", r"ids must be some that ask gave; 99 was never given, the run has 36"),
+        ("a.json", '[{"id": 0}]', r"a.json: the simulation 0 has neither x nor error"),
+        ("a.json", "{", r"a.json cannot be read as results: Expecting property name"),
+        ("a.txt", "", r"a.txt must end in one of .csv, .npz, .npy, .json, which says how it is written"),
+        ("no.csv", None, r"no.csv cannot be used: No such file or directory"),
+    ],
+)
+def test_what_cannot_be_told(folder, cli, name, text, message):
+    cli("ask", "quick.py", *TINY, "-o", "in.csv")
+    if text is not None:
+        Path(name).write_text(text)
+    code, out, err = cli("tell", "quick.homing", name)
+    assert (code, out) == (2, "")
+    assert re.match(f"homing: {message}", err)
+
+
+# The commands of other rooms ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("level", "options", "code"), [("pass", [], 0), ("care", [], 0), ("care", ["--strict"], 1), ("fail", [], 1)]
+)
+def test_check_answers_by_its_exit_code(finished, cli, monkeypatch, level, options, code):
+    asked = []
+    found = Check((Verdict("coverage", level, 0.1, 0.03, 200, 0.05, "Intervals are too wide."),), 70)
+    monkeypatch.setattr(
+        SNPE, "check", lambda self, num_simulations: asked.append(num_simulations) or found, raising=False
+    )
+    assert cli("check", "quick.py", "-n", 70, *options)[:2] == (code, f"{found}\n")
+    told = json.loads(cli("check", "quick.py", "--json")[1])
+    assert (told["level"], told["verdicts"][0]["name"]) == (level, "coverage")
+    assert asked == [70, 200]
+
+
+def test_check_wants_a_finished_run(folder, cli):
+    code, _, err = cli("check", "quick.py")
+    assert (code, err) == (4, "homing: quick.homing is not there. A run file is made by homing run or homing ask.\n")
+    cli("ask", "quick.py", *TINY)
+    code, _, err = cli("check", "quick.py")
+    message = (
+        "The run in quick.homing has finished 0 of 2 rounds. To finish it: homing run quick.py --store quick.homing"
+    )
+    assert (code, err) == (4, f"homing: {message}\n")
+
+
+def test_report_and_watch_are_those_of_their_room(folder, cli, monkeypatch):
+    calls = []
+    room = types.ModuleType("homing.report")
+    room.report = lambda *arguments: calls.append(arguments)
+    room.watch = lambda path, **options: calls.append((path, options))
+    monkeypatch.setitem(sys.modules, "homing.report", room)
+    cli("ask", "quick.py", *TINY)
+    assert cli("report", "quick.homing")[:2] == (0, "The report is in quick.html\n")
+    assert cli("watch", "quick.homing", "--port", 8000, "--no-browser")[0] == 0
+    path = Path("quick.homing")
+    assert calls == [(path, Path("quick.html")), (path, {"port": 8000, "open_browser": False})]
+
+
+# What goes wrong ----------------------------------------------------------------------------------------------------
+
+BEGINNING = PROBLEM.partition("def simulator")[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (BEGINNING, r"bad.py defines no simulator \(a function from theta to data\). It must define simulator, prior"),
+        ("x = oops\n", r"bad.py cannot be run: NameError: name 'oops' is not defined \(bad.py, line 1\)"),
+        ("import sys\n\nsys.exit(3)\n", r"bad.py cannot be run: SystemExit: 3 \(bad.py, line 3\)"),
+        ("import not_there\n", r"bad.py cannot be run: ModuleNotFoundError: No module named 'not_there' \(bad.py, l"),
+        ("def f(:\n", r"bad.py cannot be run: SyntaxError: invalid syntax \(bad.py, line 1\)"),
+        (
+            BEGINNING + "simulator = 3\n",
+            r"simulator in bad.py must be a function that takes theta .*, found int. A pro",
+        ),
+        (PROBLEM + "prior = 3\n", r"bad.py: A prior must be a BoxUniform, .* found int"),
+        (PROBLEM + "x_o = [1.0, float('nan')]\n", r"bad.py: x contains 1 NaN"),
+        (PROBLEM + "labels = ['a']\n", r"labels in bad.py must be a list of 2 names, one for each parameter .*\['a'\]"),
+        (PROBLEM + "labels = ['a', 'a']\n", r"labels in bad.py must differ from each other, found \['a', 'a'\]"),
+    ],
+)
+def test_a_problem_file_that_cannot_be_used(folder, cli, text, message):
+    Path("bad.py").write_text(text.replace("SECONDS", "0"))
+    code, out, err = cli("run", "bad.py", *TINY)
+    assert (code, out) == (3, "")
+    assert re.match(f"homing: {message}", err), err
+    assert err.count("\n") == 1
+    assert not Path("bad.homing").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "message"),
+    [
+        ("run", 2, "Missing argument 'PROBLEM.PY'. Try: homing run --help"),
+        ("fly", 2, "No such command 'fly'. Try: homing --help"),
+        ("run quick.py --fly", 2, "No such option: --fly. Try: homing run --help"),
+        ("run quick.py -n 0", 2, "Invalid value for '--simulations'"),
+        ("run quick.py -n 3 --rounds 4", 2, "num_rounds must be a whole number between 1 and num_simulations, found 4"),
+        ("run quick.py --method ABC", 2, "--method must be one of "),
+        ("run none.py", 3, "none.py is not there. To write one to start from: homing init none.py"),
+        ("run run.homing", 3, "A problem file is a Python file, *.py, found run.homing. That is a run file: name the"),
+        ("run quick.py --store run.homing -n 70", 4, "run.homing has a run of 60 simulations in 2 rounds (36 + 24)"),
+        ("run quick.py --store run.homing --seed 4", 4, "This store holds another run: seed: it has 3, this run 4."),
+        ("status none.homing", 4, "none.homing is not there. A run file is made by homing run or homing ask."),
+        ("status quick.py", 4, "quick.py is no run file"),
+        ("sample run.homing", 4, "run.homing has no posterior; learned were rounds []."),
+        ("sample run.homing -o s.doc", 2, "s.doc must end in one of .csv, .npy, .parquet, which says how it is writt"),
+        ("sample run.homing --json", 2, "--json tells about a file: name one with --output"),
+        ("tell none.homing", 4, "none.homing is not there"),
+        ("ask quick.py -o no/in.csv --store run.homing", 2, "no/in.csv cannot be used: No such file or directory."),
+        ("init problem.txt", 2, "A problem file is a Python file, *.py, found problem.txt."),
+    ],
+)
+def test_what_goes_wrong_is_said_in_a_sentence(folder, cli, line, code, message):
+    if "run.homing" in line:
+        cli("ask", "quick.py", "--store", "run.homing", *TINY)
+    found, out, err = cli(*line.split())
+    assert (found, out) == (code, "")
+    assert err.splitlines()[-1].startswith(f"homing: {message}"), err
+    assert "Traceback" not in err
+
+
+def test_a_failing_simulator_ends_the_run(folder, cli):
+    text = PROBLEM.replace("    time.sleep(SECONDS)\n", '    raise ValueError("the mass is negative")\n')
+    Path("bad.py").write_text(text)
+    code, out, err = cli("run", "bad.py", "-n", 300, "--max-failures", 20)
+    assert (code, out) == (5, "")
+    last = err.splitlines()[-1]
+    line = text.splitlines().index('    raise ValueError("the mass is negative")') + 1
+    assert last.startswith("homing: 20 simulations in a row failed. The first of them was row 0, theta = [")
+    assert f"ValueError: the mass is negative (bad.py, line {line})." in last
+    assert last.endswith("bad.homing has nothing but failures and keeps them: delete it then.")
+    code, _, err = cli("--debug", "run", "none.py")
+    assert code == 3
+    assert "Traceback (most recent call last):" in err
+    assert cli("run", "none.py", "--debug")[2] == err  # wherever it stands
+
+
+def test_what_a_program_of_ones_own_warns_of_is_one_line(folder, cli):
+    Path("few.py").write_text(
+        PROBLEM.replace("    time.sleep(SECONDS)\n", "    if theta[0] > 1: return theta * np.nan\n")
+    )
+    _, _, err = cli("run", "few.py", *TINY)
+    (note,) = re.findall(r"^Note: .*$", err, re.MULTILINE)
+    assert "simulations of round 1 gave no finite data" in note
+
+
+def test_kinds_of_errors():
+    cases = [
+        (StoreError("a"), 4, "a"),
+        (SimulationError("a"), 5, "a"),
+        (ArgumentError("a\n  b\n  c\nD"), 2, "a; b; c. D"),
+        (FileNotFoundError(2, "No such file", "x.csv"), 2, "x.csv cannot be used: No such file."),
+        (ModuleNotFoundError("No module named 'a'", name="a"), 6, "No module named 'a'. Install it to use this: pip"),
+        (ZeroDivisionError("by 0"), 70, "something went wrong that should not: ZeroDivisionError: by 0. The same"),
+    ]
+    for error, code, text in cases:
+        assert exit_code(error) == code
+        assert sentence(error).startswith(text)
+    assert in_one_line("") == ""
+
+
+# Asking for help ----------------------------------------------------------------------------------------------------
+
+
+def test_help_says_all_and_loads_little(cli):
+    code, out, _ = cli()
+    assert code == 0
+    names = re.findall(r"^  ([a-z]+)  ", out.partition("Commands:")[2], re.MULTILINE)
+    assert names == ["init", "run", "check", "status", "sample", "plot", "export", "report", "watch", "ask", "tell"]
+    assert "..." not in out.partition("Commands:")[2]  # no sentence is cut
+    for name in names:
+        assert "Example: " in cli(name, "--help")[1]
+    assert cli("--version")[1] == f"homing {homing.__version__}\n"
+    code = "import sys; from homing.cli import main; main(['--help']); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert "homing.cli.app" in loaded
+    assert not {"jax", "numpy", "torch", "matplotlib", "pandas", "homing.inference"} & loaded
+
+
+def test_without_typer_it_says_what_to_install():
+    code = "import sys; sys.modules['typer'] = None; from homing.cli import main; sys.exit(main([]))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 6
+    assert done.stderr == "homing: the command line needs typer. Install it: pip install 'homing[cli]'\n"
+
+
+@posix
+def test_a_closed_pipe_is_no_error(folder):
+    child = start("ask", "quick.py", "-n", 20_000, "--quiet", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    child.stdout.readline()
+    child.stdout.close()
+    assert child.stderr.read() == b""
+    assert child.wait(60) == 141
+
+
+# The clock ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_clock_tells_rates_and_what_is_left(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("homing.cli.screen.time.perf_counter", lambda: now[0])
+    clock = Clock([100, 50])
+
+    def told(seconds, *progress):
+        now[0] = seconds
+        clock.told(Progress(*progress))
+        return clock.sentence()
+
+    assert told(0, 1, "propose", 0, 100) == "round 1 of 2: choosing where to simulate"
+    assert told(1, 1, "simulate", 20, 100) == "round 1 of 2: simulating, 20 of 100"  # 20 were there before
+    text = told(11, 1, "simulate", 60, 100)
+    assert text == "round 1 of 2: simulating, 60 of 100, 4.0/s, 22 s of simulating left"
+    told(21, 1, "simulate", 100, 100)
+    told(21, 1, "learn", 100, 100)
+    now[0] = 26.0
+    assert clock.left == "12 s of simulating left"
+    assert told(41, 2, "simulate", 0, 50) == "round 2 of 2: simulating, 0 of 50, 4.0/s, 32 s left"  # 12.5 and 20
+    assert told(51, 2, "simulate", 10, 50) == "round 2 of 2: simulating, 10 of 50, 1.0/s, 1 min left"
+    told(91, 2, "simulate", 50, 50)
+    told(91, 2, "learn", 50, 50)
+    now[0] = 96.0
+    assert clock.left == "15 s left"

@@ -1,0 +1,335 @@
+"""The page of a run: what it tells is so, the code under its figures runs, and a text in it stays text."""
+
+import html
+import re
+import sys
+import xml.etree.ElementTree as ElementTree
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib import pyplot
+
+import homing
+from homing.diagnostics import Check, Verdict
+from homing.errors import ArgumentError, ObservationError
+from homing.inference import RoundRecord, Rounds
+from homing.report.figures import posterior_figure
+from homing.report.html import Html, tag
+from homing.report.page import page
+from homing.report.simulations import _gist
+from homing.report.story import Learned, Story, tell
+from homing.simulation import Outcomes, StoreError, open_store
+from learning import made, posterior_of
+from runs import EVIL, LABELS, OPTIONS, X_O, by_hand, driven, simulator
+
+GRID = np.arange(1, 20) / 20
+PRIOR = homing.BoxUniform([-2.0, -2.0], [2.0, 2.0])
+HALF = 0.1 * np.ones(19)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A finished run's file."""
+    path = tmp_path_factory.mktemp("run") / "small.homing"
+    driven(path).close()
+    return path
+
+
+@pytest.fixture(scope="module")
+def written(run):
+    """Its page, with a check and labels."""
+    return read(homing.report(run, run.with_suffix(".html"), check=some_check(), labels=LABELS, points=X_O))
+
+
+def some_check():
+    rng = np.random.default_rng(0)
+    ranks = {"ranks": rng.integers(0, 100, (200, 2)), "num_draws": np.array(99), "grid": GRID}
+    coverage = {"levels": GRID, "coverage": GRID**1.2}
+    local = {"probabilities": rng.uniform(0.4, 0.6, 300), "theta": rng.normal(size=(300, 2)), "null": rng.random(50)}
+    predictive = {"observed": X_O, "replicated": rng.normal(size=(100, 2))}
+    words = f"It is too narrow {EVIL}."
+    return Check(
+        (
+            Verdict("ranks", "pass", 0.01, 0.5, 200, 0.05, "Ranks are uniform.", "", {**ranks, **band(0)}),
+            Verdict("coverage", "fail", -0.2, 1e-4, 200, 0.05, words, "overconfident", {**coverage, **band(GRID)}),
+            Verdict("L-C2ST", "pass", 0.01, 0.5, 300, None, "Nothing can be told.", "", local),
+            Verdict("predictive", "pass", 0.1, 0.5, 100, None, "x_o is like what is predicted.", "", predictive),
+            Verdict("no picture", "care", 0.1, None, 100, None, "Who knows.", "", {"other": GRID}),
+        ),
+        num_simulations=200,
+    )
+
+
+def band(middle):
+    return {"band_low": middle - HALF, "band_high": middle + HALF}
+
+
+class Page(HTMLParser):
+    """What is on a page: its tags with their attributes, and its text outside of style and script."""
+
+    def __init__(self):
+        super().__init__()
+        self.tags, self.text, self._inside = [], "", []
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        self._inside.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag in self._inside:
+            while self._inside.pop() != tag:
+                pass
+
+    def handle_data(self, data):
+        if not {"style", "script"} & set(self._inside):
+            self.text += data
+
+    def all(self, name):
+        return [attributes for tag, attributes in self.tags if tag == name]
+
+
+def read(path):
+    parsed = Page()
+    parsed.source = Path(path).read_text(encoding="utf-8")
+    parsed.feed(parsed.source)
+    return parsed
+
+
+def blocks(source):
+    """The code blocks of a page, as a reader would copy them."""
+    return [html.unescape(block) for block in re.findall(r"<pre[^>]*><code>(.*?)</code></pre>", source, re.S)]
+
+
+FIGURES = ["figure-posterior", "figure-rounds", "figure-losses", *(f"figure-check-{k}" for k in range(4))]
+
+
+def test_what_is_on_the_page(written):
+    figures = [figure["id"] for figure in written.all("figure")]
+    assert figures == [*FIGURES, "figure-failures"]
+    assert [section["id"] for section in written.all("section")] == [
+        *("posterior", "rounds", "verdict", "simulations", "made")
+    ]
+    assert len(written.all("h1")) == 1
+    assert "2 rounds, 300 simulations" in written.text
+    assert "Do not believe" in written.text
+    assert "after round 2, at x_o = [0.5, -0.5]" in written.text
+    assert all(label in written.text for label in LABELS)
+    for word in ("truncated", "tests.runs", "uniform on low=[-2, -2]", f"homing{homing.__version__}"):
+        assert word.replace("tests.", "") in written.text, word
+
+
+def test_the_page_needs_nothing_else(written):
+    """No address but links within the page and the names of XML; every picture has a text."""
+    for name, attributes in written.tags:
+        for key in ("src", "href", "xlink:href", "action", "srcset", "data"):
+            target = attributes.get(key)
+            assert target is None or target.startswith(("#", "data:")), (name, target)
+    assert "@import" not in written.source
+    assert not re.search(r"url\((?!#)", written.source)
+    assert written.all("script") == []
+    policy = next(meta["content"] for meta in written.all("meta") if "http-equiv" in meta)
+    assert policy.startswith("default-src 'none'")
+    assert "script-src" not in policy
+    assert all(svg["aria-label"] for svg in written.all("svg") if "role" in svg)
+    names = [attributes["id"] for _, attributes in written.tags if "id" in attributes]
+    assert len(names) == len(set(names))
+    within = {"#" + name for name in names}
+    assert {attributes["href"] for attributes in written.all("a")} <= within
+    assert {use["xlink:href"] for use in written.all("use")} <= within
+
+
+def test_figures_are_well_formed(written):
+    drawings = re.findall(r"<svg role.*?</svg>", written.source, re.S)
+    assert len(drawings) == len(FIGURES) + 1
+    for drawing in drawings:
+        ElementTree.fromstring(drawing.replace("xlink:href", "href"))
+
+
+def test_texts_of_others_stay_texts(written):
+    """An error and a verdict with a script in them; it is shown as what it is."""
+    assert EVIL in written.text
+    assert "document.title" not in " ".join(str(attributes) for name, attributes in written.tags if name == "img")
+    assert {name for name, _ in written.tags} & {"script", "img", "iframe", "object"} == set()
+
+
+def test_texts_of_others_stay_texts_wherever_they_are(tmp_path):
+    """Names of parameters, files, facts and whatever else a run file says."""
+    path = tmp_path / "a<b>&'\".homing"
+    with open_store(path) as store:
+        store.remember("labels", [EVIL, '"><script>'])
+        store.remember("simulator", EVIL)
+        store.remember("versions", [{EVIL: EVIL, "homing": EVIL}])
+        store.remember(EVIL, {EVIL: "\x00\ud800"})
+        ids = store.plan(1, np.zeros((2, 2)), np.arange(2), {"name": EVIL})
+        store.record(ids, Outcomes.given(np.zeros((2, 2)), [[0.0], [np.nan]], {0: EVIL + "\x1b[31m"}))
+    found = read(homing.report(path, tmp_path / "page.html"))
+    assert {name for name, _ in found.tags} & {"script", "img", "b"} == set()
+    assert found.text.count(EVIL) >= 5
+    assert found.all("title")
+    assert path.name in found.text
+    assert not re.search("[\x00-\x08\x0b-\x1f]", found.source)
+
+
+def test_numbers_are_those_of_the_posterior(run, written):
+    with homing.open(run) as opened:
+        draws = opened.posterior().sample((20_000,), show_progress_bars=False)
+    row = re.search(r'<th scope="row">rate \(1/day\)</th>(.*?)</tr>', written.source, re.S)[1]
+    true, mean, deviation, *quantiles, _ = [
+        float(cell.replace("−", "-")) for cell in re.findall(r"<td[^>]*>(.*?)</td>", row)
+    ]
+    assert true == X_O[0]
+    spread = draws[:, 0].std()
+    assert deviation == pytest.approx(spread, rel=0.05)
+    assert mean == pytest.approx(draws[:, 0].mean(), abs=5 * spread / np.sqrt(5000))
+    np.testing.assert_allclose(quantiles, np.quantile(draws[:, 0], [0.025, 0.16, 0.5, 0.84, 0.975]), atol=0.15 * spread)
+
+
+def test_failures_are_counted_grouped_and_placed(run, written):
+    with homing.open(run) as opened:
+        status = opened.simulations()["status"]
+    failed, invalid = (status == "failed").sum(), (status == "invalid").sum()
+    assert f"{failed + invalid} of 300 simulations gave no valid data" in written.text
+    assert f"{failed} × ValueError: {EVIL.replace('(1)', '(…)')} diverged at t = …" in written.text
+    assert f"{invalid} × NaN or infinite data" in written.text
+    assert "100% fail where theta[0] >" in written.text
+    assert "first at theta = [1." in written.text
+
+
+@pytest.mark.parametrize(
+    ("error", "gist"),
+    [
+        ("Traceback\n\n  line 3\nKeyError: 'b7'\n\n", "KeyError: 'b7'"),
+        ("", "no reason was given"),
+        ("killed after 1e-3 s, -5", "killed after … s, …"),
+        ("x" * 300, "x" * 160 + " ..."),
+    ],
+)
+def test_errors_that_differ_in_numbers_only_are_one(error, gist):
+    assert _gist(error) == gist
+
+
+def test_code_under_the_figures_makes_them(run, written):
+    """As it stands on the page; a check's, which a person has made, is given."""
+    with pyplot.rc_context({"figure.max_open_warning": 0}):
+        made_by = [block for block in blocks(written.source) if "plots" in block and "homing.open" in block]
+        assert len(made_by) == len(FIGURES) + 1
+        for block in made_by:
+            before = len(pyplot.get_fignums())
+            exec(block.replace("check = ...", "").replace("posterior = ...", ""), {"check": some_check()})
+            assert len(pyplot.get_fignums()) == before + 1, block
+        pyplot.close("all")
+
+
+@pytest.mark.parametrize("start", [driven, by_hand])
+def test_the_recipe_makes_the_run_again(start, tmp_path, monkeypatch):
+    """The lines on the page, with what was the user's filled in, plan the same simulations."""
+    monkeypatch.chdir(tmp_path)
+    first = start()
+    recipe = next(block for block in blocks(read(first.report("page.html")).source) if "again.homing" in block)
+    theta = first.view.simulations()["theta"]
+    ran = re.sub(r"^simulator = .*$", "", recipe, flags=re.MULTILINE)
+    ran = ran.replace("seed=1", 'seed=1, density_estimator="mdn", batched=False, show_progress_bars=False')
+    ran = ran.replace("num_rounds=2)", "num_rounds=2, options=options)")
+    scope = {"simulator": simulator, "options": OPTIONS}
+    with pytest.warns(UserWarning, match="gave no finite data"):
+        exec(ran, scope)
+    scope["inference"].close()
+    with homing.open("again.homing") as again:
+        np.testing.assert_array_equal(again.simulations()["theta"], theta)
+
+
+def test_a_run_that_goes_on(tmp_path):
+    """Before anything is planned, before anything is learned, and without an observation."""
+    path = tmp_path / "run.homing"
+    with open_store(path) as store:
+        store.remember("seed", 3)
+        found = read(homing.report(path, tmp_path / "page.html"))
+        assert "No round was planned yet." in found.text
+        assert "No round is finished yet." in found.text
+        assert "Not checked" in found.text
+        ids = store.plan(1, np.zeros((3, 2)), np.arange(3), {"name": "prior"})
+        store.record(ids[:2], Outcomes.given(np.zeros((2, 2)), [[1.0], [2.0]]))
+        found = read(homing.report(path, tmp_path / "page.html"))
+    assert "1 round, 2 simulations." in found.text
+    assert "has no posterior" in found.text
+    assert found.all("figure") == []
+
+
+def test_from_a_live_object_and_from_what_open_returned(run, tmp_path):
+    started = by_hand()
+    found = read(started.report(tmp_path / "live.html", labels=LABELS))
+    assert "run = inference.view" in found.source
+    assert [figure["id"] for figure in found.all("figure")] == ["figure-posterior", *FIGURES[1:3], "figure-failures"]
+    assert len(started.rounds) == 2
+    with homing.open(run) as opened:
+        assert "small.homing" in read(homing.report(opened, tmp_path / "opened.html")).text
+        assert len(opened.records) == 2  # it is still open
+    assert str(started.view).startswith("round 1: 100 simulations planned")
+    started.close()
+
+
+def test_a_posterior_of_the_callers(run, tmp_path):
+    posterior = posterior_of(made("mdn"), PRIOR)
+    found = read(homing.report(run, tmp_path / "page.html", posterior=posterior, x=X_O))
+    assert "The posterior, at x_o" in found.text
+    assert posterior.default_x is None
+    assert "the one that the report was given" in found.source
+
+
+def test_many_parameters_are_shown_one_by_one():
+    draws = np.random.default_rng(0).normal(size=(500, 12))
+    learned = Learned(None, posterior_of(made("mdn"), PRIOR), X_O, draws, 3 * draws, {}, np.array([[-5, 5]] * 12))
+    story = Story("run", "run = ...", {}, {}, Rounds([]), learned, "", None, None, None)
+    found = str(posterior_figure(story, learned))
+    assert "each of 12 parameters" in found
+    assert "plots.marginal_plot(samples" in found
+
+
+def test_sections_are_written_again_only_when_they_tell_something_else(run):
+    with homing.open(run) as opened:
+        memory = {}
+        first = page(tell(opened, memory=memory), "now", "1", memory)
+        draws = [value for key, value in memory.items() if isinstance(key, tuple)]
+        assert len(draws) == 2  # of each round
+        again = tell(opened, memory=memory)
+        assert again.learned.draws is next(value for value in draws if len(value) == 5000)
+        assert page(again, "now", "1", memory) == first
+        assert page(tell(opened, memory=memory, labels=LABELS), "now", "1", memory) != first
+
+
+def test_html_is_escaped_unless_it_is_html():
+    assert tag("p", "<b>", Html("<i></i>"), None, ["&", 1]) == "<p>&lt;b&gt;<i></i>&amp;1</p>"
+    assert tag("a", "x", href='"><script>', id=None, hidden=True) == '<a href="&quot;&gt;&lt;script&gt;" hidden>x</a>'
+    assert tag("meta", charset="utf-8") == '<meta charset="utf-8">'
+
+
+def test_old_records_have_no_losses():
+    """A run file of before, whose records know nothing of them."""
+    record = RoundRecord(1, "prior", asked=5, valid=5)
+    old = {name: value for name, value in record.as_dict().items() if name != "losses"}
+    assert RoundRecord(**old) == record
+    assert Rounds([record]).table() == [["round", "proposal", "simulations", "valid"], ["1", "prior", "5", "5"]]
+
+
+def test_errors_teach(run, tmp_path):
+    with pytest.raises(StoreError, match="absent"):
+        homing.report(tmp_path / "absent.homing", tmp_path / "page.html")
+    with pytest.raises(ArgumentError, match=r"run must be a run file, what homing\.open returned.*found int"):
+        homing.report(3, tmp_path / "page.html")
+    with pytest.raises(ArgumentError, match="labels must have one text for each of the 2 parameters, found 1"):
+        homing.report(run, tmp_path / "page.html", labels=["a"])
+    with pytest.raises(ArgumentError, match=r"points must be the true parameters, shape \(2,\)"):
+        homing.report(run, tmp_path / "page.html", points=[[0, 0], [1, 1]])
+    with pytest.raises(ObservationError, match="x must have the shape"):
+        homing.report(run, tmp_path / "page.html", x=[1.0])
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        homing.report(run, tmp_path / "nowhere" / "page.html")
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_the_room_is_called_as_people_say():
+    assert homing.report.report is not homing.report
+    assert homing.report.watch.__name__ == "watch"
+    assert homing.report is sys.modules["homing.report"]
