@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import genpareto, norm
 
 from homing import load
-from homing.inference import SNPE, SideOptions, Stop, driver
+from homing.inference import SNPE, SideOptions, Stop, sides
 from homing.inference.choice import Lead, likelihood_lead
 from homing.posteriors import Ensemble, HybridPosterior
 from homing.posteriors.sampling.tail import pareto_shape
@@ -187,7 +187,7 @@ def test_the_record_says_how_the_sides_and_members_compare(hybrid):
 
 
 def test_a_likelihood_that_leads_stands_alone_also_after_a_crash_and_in_a_file(tmp_path, monkeypatch):
-    monkeypatch.setattr(driver, "likelihood_lead", lambda *given: Lead(1.0, 0.1))
+    monkeypatch.setattr(sides, "likelihood_lead", lambda *given: Lead(1.0, 0.1))
 
     def lines(function):
         inference = SNPE(function, BOX, seed=1, batched=True, store=tmp_path / "run", show_progress_bars=False)

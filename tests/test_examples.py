@@ -65,7 +65,7 @@ def test_the_code_in_the_readme_runs(tmp_path, monkeypatch):
             assert np.abs(names["best"] + 1).max() < 0.1
     pyplot.close("all")
     assert np.abs(names["samples"].mean(0) - [-0.5, -1.0, -1.5]).max() < 0.1
-    assert {path.name for path in tmp_path.iterdir()} == {"posterior.npz", "run.homing"}
+    assert {path.name for path in tmp_path.iterdir()} == {"posterior.npz", "report.html", "run.homing"}
 
 
 # Example: its observation's shape, and what is known of its parameters, each with the tolerance of what was published

@@ -29,8 +29,8 @@ def made(method, prior=BOX, **options):
     return method(simulator, prior, batched=True, show_progress_bars=False, **{"seed": 1, **options})
 
 
-def check(draws, x_o=X_O, wider=1.45, noise=NOISE):
-    np.testing.assert_allclose(draws.mean(0), x_o, atol=0.35 * noise)
+def check(draws, x_o=X_O, wider=1.45, noise=NOISE, off=0.35):
+    np.testing.assert_allclose(draws.mean(0), x_o, atol=off * noise)
     assert (draws.std(0) > 0.75 * noise).all()
     assert (draws.std(0) < wider * noise).all()
 
@@ -49,11 +49,18 @@ def runs():
     return run
 
 
-@pytest.mark.parametrize("method", [*DIRECT, *VELOCITIES, *RATIOS], ids=lambda method: method.name)
+def each():
+    """One of each kind for every run of the tests, the others for the long ones."""
+    others = (NPSE, SNRE_A, SNRE_C, BNRE)
+    methods = [*DIRECT, *VELOCITIES, *RATIOS]
+    return [pytest.param(m, marks=pytest.mark.slow if m in others else [], id=m.name) for m in methods]
+
+
+@pytest.mark.parametrize("method", each())
 def test_the_driver_finds_the_posterior_over_rounds(method, runs):
     posterior, inference = runs(method)
     draws = posterior.sample((3000,))
-    check(draws)
+    check(draws, off=0.5 if method in VELOCITIES else 0.35)  # on so few rows velocity fields are less exact
     assert (np.abs(draws) <= 1).all()
     later = {"SNPE_A": "gaussian", "SNPE_B": "posterior"}.get(method.name, "truncated")
     assert [record.proposal for record in inference.rounds] == ["prior", later]

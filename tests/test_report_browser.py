@@ -204,13 +204,13 @@ def test_the_live_page_follows_the_run_and_stays_where_it_was(look, served, tmp_
     with open_store(path) as store:
         ids = store.plan(1, theta, np.arange(200), {"name": "prior"})
         store.record(ids[:50], Outcomes.given(theta[:50], theta[:50], dict.fromkeys(range(9), EVIL)))
-        seen.page.wait_for_function("document.body.textContent.includes('1 round, 50 simulations')", timeout=20_000)
+        seen.page.locator("body", has_text="1 round, 50 simulations").wait_for(timeout=20_000)
         seen.page.locator("#error-0 summary").click()
         seen.page.evaluate("scrollTo(0, 400)")
         before = seen.page.evaluate("scrollY")
         assert before > 100
         store.record(ids[50:], Outcomes.given(theta[50:], theta[50:]))
-        seen.page.wait_for_function("document.body.textContent.includes('1 round, 200 simulations')", timeout=20_000)
+        seen.page.locator("body", has_text="1 round, 200 simulations").wait_for(timeout=20_000)
         assert seen.page.evaluate("scrollY") == before
         assert seen.page.locator("#error-0").evaluate("part => part.open")
     assert all(request.startswith((server.url, "data:")) for request in seen.asked)

@@ -98,6 +98,7 @@ def test_the_posterior_of_a_file_is_the_same(finished, tmp_path):
     np.testing.assert_array_equal(again.log_prob([[0.3, -0.2]]), posterior.log_prob([[0.3, -0.2]]))
 
 
+@pytest.mark.slow
 def test_rounds_by_hand_and_other_samplers():
     inference = SNLE(Linear(), BOX, seed=2, batched=True, show_progress_bars=False)
     proposal = None

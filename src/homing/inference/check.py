@@ -106,7 +106,7 @@ def direct_side(posterior: Posterior) -> DirectPosterior | None:
 def _where(campaign: Campaign, posterior: Posterior, x_o: np.ndarray | None, seed: int) -> Proposal:
     """The prior, cut to where most of the posterior is, within what it was learned from."""
     last = _last_region(campaign)
-    if x_o is None:
+    if x_o is None or direct_side(posterior) is None:
         return FromPrior(posterior.prior)
     region = posterior_region(posterior, _EPSILON, seed)
     if last is not None and last.contains(region.draws).mean() > 0.5:  # or it is not of this run

@@ -49,7 +49,7 @@ def conditional_pairplot(
 
     Args:
         log_prob: The density's logarithm up to a constant, of theta (n, d) with shape (n,): `posterior.log_prob`. It is
-            called once a panel, with `resolution` or `resolution`² rows.
+            called once a panel, with `resolution` rows or the square of it.
         condition: Shape (d,), where the other parameters are held, such as a draw or the maximum. It is marked.
         limits: The ranges to show: one pair [low, high], or one for each of the d parameters.
         points: Points to mark beside the condition, as for `pairplot`.

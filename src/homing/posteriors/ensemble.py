@@ -167,7 +167,7 @@ class Ensemble:
         z = self.sample(DRAWS_COMPARED, x, seed)
         values = [self.member(m).log_prob(z, x) for m in range(len(self.members))]
         ratios = np.stack(values) - self._mixed(values)
-        return float(np.maximum((self.weights @ (np.exp(ratios) * ratios)).mean(), 0.0))
+        return float(np.clip((self.weights @ (np.exp(ratios) * ratios)).mean(), 0.0, np.log(len(values))))
 
     def _mixed(self, values: Sequence[np.ndarray]) -> np.ndarray:
         with np.errstate(divide="ignore"):  # a member of no weight
