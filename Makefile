@@ -3,8 +3,13 @@
 PYTHON ?= python3
 TORCH ?= 2.13.0
 VENV := .venv
+OLDEST := .venv-oldest
 RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip --disable-pip-version-check install --quiet
+
+# What touches the dependencies most, in a few minutes; nothing that needs torch, whose oldest build without CUDA is gone.
+OLDEST_TESTS := $(patsubst %,tests/test_%.py,programs training methods family samplers snle velocity driver resume store \
+	diagnostics check arviz report)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-slow test-oldest lint format docs wheel bench bench-store bench-accuracy clean
@@ -20,6 +25,9 @@ test: $(VENV)/full ## run the tests
 
 test-slow: $(VENV)/full ## run the long statistical tests and the crash campaign
 	$(RUN) -m pytest -m slow
+
+test-oldest: $(OLDEST)/full ## run tests with the oldest dependencies that pyproject.toml allows
+	$(OLDEST)/bin/python -m pytest -p no:cacheprovider $(OLDEST_TESTS)
 
 lint: $(VENV)/full ## check style, format and types
 	$(RUN) -m ruff check .
@@ -66,4 +74,12 @@ $(VENV)/full: $(VENV)/light
 		|| { echo "No torch $(TORCH) without CUDA was found. Installing the package index's torch: on Linux with CUDA, several GB." >&2; \
 			$(PIP) torch; }
 	@$(PIP) --editable '.[test]'
+	@touch $@
+
+$(OLDEST)/full: pyproject.toml .ci/oldest.py
+	@echo "Installing the oldest dependencies into $(OLDEST) ..."
+	@$(PYTHON) -m venv $(OLDEST)
+	@$(OLDEST)/bin/python .ci/oldest.py numpyro flows tables cli arviz bench > $(OLDEST)/oldest.txt
+	@$(OLDEST)/bin/python -m pip --disable-pip-version-check install --quiet --requirement $(OLDEST)/oldest.txt pytest
+	@$(OLDEST)/bin/python -m pip --disable-pip-version-check install --quiet --no-deps --editable .
 	@touch $@

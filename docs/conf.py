@@ -23,6 +23,7 @@ extensions = [
     "docstrings",
     "mathml",
     "rooms",
+    "commands",
 ]
 exclude_patterns = ["_build"]
 nitpicky = False

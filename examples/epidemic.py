@@ -23,7 +23,7 @@ from homing import SNPE, pairplot
 BOYS = 763
 IN_BED = np.array([3, 8, 28, 75, 221, 291, 255, 235, 190, 125, 70, 28, 12, 5])
 STEPS = 10  # a day
-LABELS = ["$R_0$", "$D$ [days]", "ill on day 0", "error of counts"]
+LABELS = ["R₀", "D [days]", "ill on day 0", "error of counts"]
 
 prior = [st.lognorm(0.5, scale=scale) for scale in (3.0, 2.0, 3.0, 0.2)]
 
@@ -76,6 +76,8 @@ def main():
     for name, mean, width in zip(LABELS, samples.mean(axis=0), samples.std(axis=0)):
         print(f"{name}: {mean:.2f} ± {width:.2f}")
     draw(samples, "epidemic.png")
+    print(f"\n{inference.check(num_simulations=200)}\n")
+    print(f"The report is in {inference.report('epidemic.html', labels=LABELS)}")
 
 
 if __name__ == "__main__":

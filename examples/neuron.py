@@ -20,7 +20,7 @@ STEP, BEGIN, END, LENGTH = 0.02, 10.0, 60.0, 70.0  # ms
 CURRENT, NOISE = 10.0, 1.0  # µA/cm², and µA/cm² √ms
 SODIUM, POTASSIUM, LEAK = 50.0, -77.0, -54.4  # mV, where each current vanishes
 TRUTH = np.array([120.0, 36.0, 0.3])
-LABELS = [r"$g_{Na}$ [mS/cm²]", r"$g_K$ [mS/cm²]", r"$g_L$ [mS/cm²]"]
+LABELS = ["sodium [mS/cm²]", "potassium [mS/cm²]", "leak [mS/cm²]"]
 
 prior = BoxUniform(low=[60.0, 10.0, 0.05], high=[200.0, 70.0, 0.8])
 
@@ -108,6 +108,8 @@ def main():
     for name, mean, width, true in zip(LABELS, samples.mean(axis=0), samples.std(axis=0), TRUTH):
         print(f"{name}: {mean:.3g} ± {width:.2g}, true {true:g}")
     draw(samples, "neuron.png")
+    print(f"\n{inference.check(num_simulations=200)}\n")
+    print(f"The report is in {inference.report('neuron.html', labels=LABELS, points=TRUTH)}")
 
 
 if __name__ == "__main__":

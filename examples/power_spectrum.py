@@ -18,7 +18,7 @@ from homing import SNPE, BoxUniform, pairplot
 CELLS, BANDS, NOISE = 64, 12, 0.1
 PIVOT = 0.3  # radians per cell
 TRUTH = np.array([0.0, -1.5, 1.0])
-LABELS = [r"$\log_{10} A$", "slope $n$", "smoothing $s$ [cells]"]
+LABELS = ["log₁₀ A", "slope n", "smoothing s [cells]"]
 
 prior = BoxUniform(low=[-1.0, -3.0, 0.0], high=[1.0, 0.5, 3.0])
 
@@ -84,6 +84,8 @@ def main():
     for name, mean, width, true in zip(LABELS, samples.mean(axis=0), samples.std(axis=0), TRUTH):
         print(f"{name}: {mean:.3f} ± {width:.3f}, true {true:g}")
     draw(samples, "power_spectrum.png")
+    print(f"\n{inference.check(num_simulations=200)}\n")
+    print(f"The report is in {inference.report('power_spectrum.html', labels=LABELS, points=TRUTH)}")
 
 
 if __name__ == "__main__":

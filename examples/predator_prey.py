@@ -22,10 +22,10 @@ YEARS, *PELTS = np.loadtxt(Path(__file__).parent / "data" / "lynx_hare.csv", del
 x_o = np.log(PELTS).ravel()
 STEPS = 50  # a year
 LABELS = [
-    r"births $\alpha$ [1/yr]",
-    r"eaten $\beta$ [1/yr]",
-    r"deaths $\gamma$ [1/yr]",
-    r"fed $\delta$ [1/yr]",
+    "births α [1/yr]",
+    "eaten β [1/yr]",
+    "deaths γ [1/yr]",
+    "fed δ [1/yr]",
     "hares in 1900 [1000]",
     "lynxes in 1900 [1000]",
     "noise of hares",
@@ -95,6 +95,8 @@ def main():
     for name, mean, width, known in zip(LABELS, samples.mean(axis=0), samples.std(axis=0), KNOWN):
         print(f"{name}: {mean:.3g} ± {width:.2g}, known {known:g}")
     draw(samples, "predator_prey.png")
+    print(f"\n{inference.check(num_simulations=200)}\n")
+    print(f"The report is in {inference.report('predator_prey.html', labels=LABELS)}")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from homing import SNPE, BoxUniform, pairplot
 CUSTOMERS = 50
 QUANTILES = np.linspace(0, 1, 11)
 TRUTH = np.array([1.0, 4.0, 0.2])
-LABELS = ["shortest service $a$ [min]", "longest minus shortest $b$ [min]", "arrivals $c$ [1/min]"]
+LABELS = ["shortest a [min]", "range b [min]", "arrivals c [1/min]"]
 
 prior = BoxUniform(low=[0.0, 0.0, 0.01], high=[10.0, 10.0, 1 / 3])
 
@@ -57,6 +57,8 @@ def main():
     picture = Path("waiting_line.png").resolve()
     figure.savefig(picture, dpi=120)
     print(f"The picture is in {picture}")
+    print(f"\n{inference.check(num_simulations=200)}\n")
+    print(f"The report is in {inference.report('waiting_line.html', labels=LABELS, points=TRUTH)}")
 
 
 if __name__ == "__main__":

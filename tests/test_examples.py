@@ -65,20 +65,20 @@ def test_the_code_in_the_readme_runs(tmp_path, monkeypatch):
             assert np.abs(names["best"] + 1).max() < 0.1
     pyplot.close("all")
     assert np.abs(names["samples"].mean(0) - [-0.5, -1.0, -1.5]).max() < 0.1
-    assert {path.name for path in tmp_path.iterdir()} == {"posterior.npz", "run.homing"}
+    assert {path.name for path in tmp_path.iterdir()} == {"posterior.npz", "report.html", "run.homing"}
 
 
 # Example: its observation's shape, and what is known of its parameters, each with the tolerance of what was published
 # or, where the data are made, none beside the posterior's own width.
 SCIENCE = {
-    "epidemic": ((14,), {"$R_0$": (3.65, 0.5), "$D$": (2.2, 0.35)}),
+    "epidemic": ((14,), {"R₀": (3.65, 0.5), "D": (2.2, 0.35)}),
     "predator_prey": (
         (42,),
         {"births": (0.55, 0.06), "eaten": (0.028, 0.004), "deaths": (0.8, 0.09), "fed": (0.024, 0.004)},
     ),
-    "neuron": ((8,), {"$g_{Na}$": (120, 0), "$g_K$": (36, 0), "$g_L$": (0.3, 0)}),
-    "power_spectrum": ((12,), {r"$\log_{10} A$": (0, 0), "slope": (-1.5, 0), "smoothing": (1, 0)}),
-    "waiting_line": ((11,), {"shortest": (1, 0), "longest": (4, 0), "arrivals": (0.2, 0)}),
+    "neuron": ((8,), {"sodium": (120, 0), "potassium": (36, 0), "leak": (0.3, 0)}),
+    "power_spectrum": ((12,), {"log₁₀ A": (0, 0), "slope": (-1.5, 0), "smoothing": (1, 0)}),
+    "waiting_line": ((11,), {"shortest": (1, 0), "range": (4, 0), "arrivals": (0.2, 0)}),
 }
 
 
@@ -109,4 +109,6 @@ def test_an_example_finds_what_is_known(name, tmp_path):
         line = next(line for line in done.stdout.splitlines() if line.startswith(label))
         mean, width = (float(number) for number in re.search(r": (\S+) ± ([\d.e-]+)", line).groups())
         assert abs(mean - known) < 3 * width + tolerance, line
+    assert re.search(r"^(Believe|Believe with care|Do not believe): ", done.stdout, re.MULTILINE)
     assert imread(tmp_path / f"{name}.png")[..., :3].std() > 0.01
+    assert "</html>" in (tmp_path / f"{name}.html").read_text(encoding="utf-8")

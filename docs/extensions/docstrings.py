@@ -9,7 +9,8 @@ and its source, becomes a section of a page by
     tempered
     ```
 
-for these modules of a room, and then for all others of it that name a source, so that none is forgotten.
+for these modules of a room, and then for all others of it that name a source, so that none is forgotten; those behind a
+minus are left out, and with `:only:` there are no others.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import re
 from typing import Any
 
 from docutils import nodes
+from docutils.parsers.rst import directives
 from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
@@ -63,13 +65,16 @@ class Mathematics(SphinxDirective):
 
     required_arguments = 1
     has_content = True
+    option_spec = {"only": directives.flag}
 
     def run(self) -> list[nodes.Node]:
         room = importlib.import_module(self.arguments[0])
-        first = [line.strip() for line in self.content if line.strip()]
+        listed = [line.strip() for line in self.content if line.strip()]
+        first = [name for name in listed if not name.startswith("-")]
         prefix = f"{room.__name__}."
         names = [module.name.removeprefix(prefix) for module in pkgutil.walk_packages(room.__path__, prefix)]
-        others = sorted(set(names) - set(first))
+        left = {name.removeprefix("-") for name in listed}
+        others = [] if "only" in self.options else sorted(set(names) - left)
         sections = []
         for name in [*first, *others]:
             module = importlib.import_module(prefix + name)

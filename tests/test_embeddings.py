@@ -1,0 +1,386 @@
+"""Embeddings: the laws that all keep, what each is for, and posteriors of images, series and sets that are known."""
+
+import json
+import subprocess
+import sys
+from functools import cache
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from paramax import unwrap
+
+import homing
+from homing.embeddings import (
+    CNNEmbedding,
+    MLPEmbedding,
+    RecurrentEmbedding,
+    SetEmbedding,
+    TransformerEmbedding,
+    pad_trials,
+)
+from homing.embeddings.grids import centres, grid_statistics, windows
+from homing.errors import ArgumentError, ShapeError
+from homing.estimators import posterior_nn
+from homing.estimators.embedding import simple_features
+from homing.inference import SNPE
+from homing.inference.options import as_settings
+from homing.inference.sides import SideOptions
+from homing.posteriors.serialize import Packed, pack, unpack
+from homing.programs import Program
+from homing.training import FitOptions
+from large_data import MOST, AutoRegressive, Blob, NormalTrials
+
+SMALL = {"out_features": 5, "hidden_features": 8}
+EMBEDDINGS = {
+    "mlp": (MLPEmbedding(**SMALL), (7,)),
+    "cnn of images": (CNNEmbedding(**SMALL, channels=2), (13, 10)),
+    "cnn of channels first": (CNNEmbedding(**SMALL, channels=2, channel_axis=0), (3, 9, 40)),
+    "cnn of series": (CNNEmbedding(**SMALL, channels=2, channel_axis=-1), (50, 2)),
+    "recurrent": (RecurrentEmbedding(**SMALL, width=6), (70,)),
+    "recurrent of channels": (RecurrentEmbedding(**SMALL, width=6), (20, 2)),
+    "transformer": (TransformerEmbedding(**SMALL, width=8, num_heads=2), (70, 2)),
+    "set": (SetEmbedding(**SMALL, trial=MLPEmbedding(**SMALL)), (12, 3)),
+    "set by sum": (SetEmbedding(**SMALL, pool="sum"), (12, 3)),
+    "set by max": (SetEmbedding(**SMALL, pool="max"), (12, 3)),
+    "set of one size": (SetEmbedding(**SMALL, masked=False), (12, 2)),
+    "set of series": (SetEmbedding(**SMALL, trial=CNNEmbedding(**SMALL, channels=2)), (6, 31)),
+}
+MASKED = [name for name in EMBEDDINGS if name.startswith("set") and name != "set of one size"]
+QUICK = SideOptions(members=2, fit=FitOptions(max_num_epochs=150, stop_after_steps=300))
+
+
+@pytest.fixture(params=EMBEDDINGS)
+def name(request):
+    return request.param
+
+
+@cache
+def data(name, num=40):
+    """Data of such a shape, a random number of rows of a set being trials."""
+    rng = np.random.default_rng(0)
+    x = 3.0 + 2.0 * rng.normal(size=(num, *EMBEDDINGS[name][1]))
+    if name in MASKED:
+        for row, count in zip(x, rng.integers(1, x.shape[1] + 1, num)):
+            row[:, -1] = np.arange(x.shape[1]) < count
+    return x
+
+
+@cache
+def made(name):
+    """A network, and standardised data."""
+    embedding, _ = EMBEDDINGS[name]
+    seen = embedding.standardize(data(name), "independent")(data(name))
+    return embedding.build(seen, np.random.default_rng(1)), seen
+
+
+@Program
+def embed(net, x):
+    return net(x)
+
+
+@Program
+def embed_all(net, x):
+    return jax.vmap(net)(x)
+
+
+@Program
+def gradient(net, x):
+    weights, rest = eqx.partition(net, eqx.is_inexact_array)
+    return jax.grad(lambda weights: (jax.vmap(eqx.combine(weights, rest))(x) ** 2).sum())(weights)
+
+
+def test_features_of_one_x_and_of_many(name):
+    net, seen = made(name)
+    features = embed_all(net, seen)
+    assert features.shape == (40, 5)
+    np.testing.assert_allclose(features[:3], [embed(net, x) for x in seen[:3]], atol=2e-5)
+    assert (features.std(0) > 1e-3).all()
+
+
+def test_what_the_head_sees_is_standardised(name):
+    net, seen = made(name)
+    raw = Program(lambda body, x: jax.vmap(body)(x))(net.body, seen)
+    whitened = (np.asarray(raw) - net.loc) / net.scale
+    assert np.abs(whitened.mean(0)).max() < 1  # by 256 rows, here with some of the 40 more often than others
+    assert np.median(whitened.std(0)) == pytest.approx(1, abs=0.2)
+
+
+def test_gradients_are_finite_and_reach_all_that_is_trained(name):
+    net, seen = made(name)
+    slopes = gradient(net, seen)
+    for slope in jax.tree.leaves(slopes):
+        assert np.isfinite(slope).all()
+    assert not np.any(slopes.loc)
+    assert not np.any(slopes.scale)
+    for layer in (*slopes.head, slopes.body):
+        assert all(np.any(slope) for slope in jax.tree.leaves(layer) if name != "mlp" or layer is not slopes.body)
+
+
+def test_statistics_by_numpy_and_by_jax(name):
+    net, seen = made(name)
+    statistics = simple_features(net, seen)
+    assert statistics.ndim == 2
+    np.testing.assert_allclose(simple_features(net, jnp.asarray(seen)), statistics, atol=1e-4)
+    np.testing.assert_allclose(simple_features(net, seen[:1]), statistics[:1], atol=1e-4)
+    assert np.isfinite(statistics).all()
+
+
+def test_two_networks_have_weights_of_their_own(name):
+    embedding, _ = EMBEDDINGS[name]
+    _, seen = made(name)
+    z = np.random.default_rng(2).normal(size=(40, 2))
+    builder = posterior_nn("maf", hidden_features=4, num_transforms=1, embedding_net=embedding)
+    one, other, same = (
+        jax.tree.leaves(builder.density(z, seen, np.random.default_rng(seed)).embedding.head) for seed in (1, 2, 1)
+    )
+    assert not any(np.array_equal(a, b) for a, b in zip(one[::2], other[::2]))
+    assert all(np.array_equal(a, b) for a, b in zip(one, same))
+
+
+def test_a_network_is_stored_whole(name):
+    """Its description's class and its code are the package's: nothing has to be brought again."""
+    net, seen = made(name)
+    builder = posterior_nn("mdn", hidden_features=4, embedding_net=EMBEDDINGS[name][0])
+    density = builder.density(np.random.default_rng(2).normal(size=(40, 2)), seen, np.random.default_rng(1))
+    packed = pack(density)
+    again = unpack(Packed(json.loads(json.dumps(packed.tree)), packed.arrays))
+    assert jax.tree.structure(again) == jax.tree.structure(density)
+    np.testing.assert_array_equal(embed(again.embedding, seen[0]), embed(density.embedding, seen[0]))
+
+
+def test_descriptions_of_two_kinds_never_look_alike():
+    settings = [as_settings(embedding) for embedding, _ in EMBEDDINGS.values()]
+    assert all(a != b for i, a in enumerate(settings) for b in settings[:i])
+    assert MLPEmbedding() == MLPEmbedding()
+
+
+# Sets
+
+
+@pytest.mark.parametrize("name", [name for name in EMBEDDINGS if name.startswith("set")])
+def test_the_order_of_trials_does_not_matter(name):
+    net, seen = made(name)
+    order = np.random.default_rng(3).permutation(seen.shape[1])
+    np.testing.assert_allclose(embed_all(net, seen[:, order]), embed_all(net, seen), atol=1e-4)
+    np.testing.assert_allclose(simple_features(net, seen[:, order]), simple_features(net, seen), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", MASKED)
+def test_rows_that_are_no_trials_do_not_matter(name):
+    net, seen = made(name)
+    more = np.concatenate([seen, 1e3 * np.ones_like(seen[:, :5])], axis=1)
+    more[:, -5:, -1] = 0
+    np.testing.assert_allclose(embed_all(net, more), embed_all(net, seen), atol=1e-4)
+    assert np.isfinite(embed(net, np.zeros_like(seen[0]))).all()  # a set of none
+
+
+def test_the_number_of_trials_matters():
+    net, _ = made("set")
+    trial = np.array([0.3, -0.5])
+    few, many = (pad_trials(np.tile(trial, (count, 1)), 12).astype(np.float32) for count in (2, 12))
+    assert np.abs(embed(net, few) - embed(net, many)).max() > 0.01
+
+
+def test_trials_are_scaled_by_themselves_and_their_mark_is_not():
+    rng = np.random.default_rng(4)
+    sets = [rng.normal([5.0, -100.0], [0.1, 20.0], size=(count, 2)) for count in rng.integers(1, 30, 200)]
+    x = np.stack([pad_trials(trials, 30) for trials in sets])
+    for z_score in ("independent", "structured", "none"):
+        seen = SetEmbedding().standardize(x, z_score)(x)
+        np.testing.assert_array_equal(seen[..., -1], x[..., -1])
+        if z_score == "independent":
+            np.testing.assert_allclose(seen[x[..., -1] > 0][:, :2].std(0), 1, atol=0.1)
+            assert abs(seen[x[..., -1] > 0][:, :2].mean()) < 0.1
+
+
+def test_padding():
+    padded = pad_trials([1.0, 2.0], 3)
+    np.testing.assert_array_equal(padded, [[1, 1], [2, 1], [0, 0]])
+    assert homing.pad_trials is pad_trials
+    assert np.isnan(pad_trials([np.nan], 2)[0, 0])  # a trial that failed stays one
+    with pytest.raises(ShapeError, match=r"There are 4 trials, more than most=3: choose the largest number of any set"):
+        pad_trials(np.zeros((4, 2)), 3)
+    with pytest.raises(ShapeError, match=r"trials must have the shape \(n, p\) or \(n,\), found \(2, 2, 2\)"):
+        pad_trials(np.zeros((2, 2, 2)), 3)
+
+
+def test_padding_in_a_simulator_loads_no_machine_learning():
+    code = "import homing, json, sys; homing.pad_trials([1.0], 2); print(json.dumps(list(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"jax", "flowjax", "scipy"} & set(json.loads(done.stdout))
+
+
+# Images and series
+
+
+def test_pixels_and_steps_share_a_scale_and_channels_do_not():
+    rng = np.random.default_rng(5)
+    images = rng.normal(size=(50, 2, 8, 8)) * np.array([1.0, 100.0])[:, None, None] + np.linspace(0, 3, 8)
+    seen = CNNEmbedding(channel_axis=0).standardize(images, "independent")
+    assert seen.loc.shape == seen.scale.shape == (2, 1, 1)
+    np.testing.assert_allclose(seen(images).std((0, 2, 3)), 1, atol=0.2)
+    assert np.ptp(seen(images)[:, 0].mean((0, 1))) > 1  # the gradient from left to right is still there
+    series = RecurrentEmbedding().standardize(np.moveaxis(images[:, :, 0], 1, 2), "independent")
+    assert series.scale.shape == (1, 2)
+    assert CNNEmbedding().standardize(images[:, 0], "structured").scale.shape == ()
+
+
+def test_windows_are_those_of_a_strided_convolution():
+    rng = np.random.default_rng(6)
+    x, kernel = rng.normal(size=(9, 6, 2)), rng.normal(size=(4, 4, 2, 3))
+    seen = windows(jnp.asarray(x), 2, 2)
+    assert seen.shape == (5, 3, 4 * 4 * 2)
+    # Columns are: next along the second axis, next along the first, place in the block, channel.
+    weight = kernel.reshape(2, 2, 2, 2, 2, 3).transpose(2, 0, 1, 3, 4, 5).reshape(32, 3)
+    padded = np.pad(x, [(0, 3), (0, 2), (0, 0)])
+    expected = [
+        [np.tensordot(padded[2 * i : 2 * i + 4, 2 * j : 2 * j + 4], kernel, 3) for j in range(3)] for i in range(5)
+    ]
+    np.testing.assert_allclose(np.asarray(seen) @ weight, expected, atol=1e-4)
+
+
+def test_statistics_of_a_series():
+    x = AutoRegressive()(np.array([[0.7, 0.0], [-0.7, 1.0]]), np.random.default_rng(7))
+    *_, log_variance, first, second, _, _ = np.split(grid_statistics(x[..., None], 1), range(8, 18), axis=1)[-5:]
+    error = 5 / np.sqrt(x.shape[1])
+    np.testing.assert_allclose(log_variance[:, 0], [0 - np.log(1 - 0.49), 2 - np.log(1 - 0.49)], atol=3 * error)
+    np.testing.assert_allclose(first[:, 0], [0.7, -0.7], atol=error)
+    np.testing.assert_allclose(second[:, 0], [0.49, 0.49], atol=error)
+
+
+def test_the_centre_of_a_peak():
+    height = np.full((11, 21, 2), -50.0)
+    height[8, 5, 0] = height[0, 20, 1] = 0.0
+    np.testing.assert_allclose(centres(height, 2), [0.6, -1.0, -0.5, 1.0], atol=1e-6)
+
+
+@pytest.mark.parametrize("x_shape", [(64, 64), (1000,)])
+def test_large_data_need_few_weights(x_shape):
+    x = np.random.default_rng(8).normal(size=(4, *x_shape)).astype(np.float32)
+    nets = [CNNEmbedding()] if len(x_shape) == 2 else [CNNEmbedding(), RecurrentEmbedding(), TransformerEmbedding()]
+    for embedding in nets:
+        net = embedding.build(x, np.random.default_rng(1))
+        assert sum(leaf.size for leaf in jax.tree.leaves(net)) < 80_000
+
+
+def test_the_density_starts_from_the_statistics_answer():
+    """Of a set's mean and standard deviation, which say all: after no training it knows half of what there is."""
+    model, rng = NormalTrials(), np.random.default_rng(9)
+    z = 0.3 * rng.standard_normal((800, 2))
+    x = model(z, rng)
+    builder = posterior_nn("nsf", embedding_net=SetEmbedding())
+    density = unwrap(builder.density(z, builder.standardize(x, z)(x), rng))
+    seen = builder.standardize(x, z)(x)
+    residual = z - (density.basis(seen) @ np.asarray(density.slope).T + np.asarray(density.offset))
+    counts = x[..., -1].sum(1)
+    expected = np.sqrt([(np.exp(2 * z[:, 1]) / counts).mean(), (0.5 / counts).mean()])
+    assert (residual.std(0) < 1.3 * expected).all()
+
+
+# Errors
+
+
+@pytest.mark.parametrize(
+    ("embedding", "x_shape", "message"),
+    [
+        (CNNEmbedding(), (3, 8, 8), r"CNNEmbedding takes images .* found x of shape \(3, 8, 8\) and channel_axis=None"),
+        (CNNEmbedding(channel_axis=0), (8,), r"CNNEmbedding takes images .* found x of shape \(8,\) and channel_axis=0"),
+        (CNNEmbedding(channel_axis=2), (8, 8), r"channel_axis is 2, which an x of shape \(8, 8\) does not have"),
+        (RecurrentEmbedding(), (2, 8, 8), r"RecurrentEmbedding takes series of shape .* found x of shape \(2, 8, 8\)"),
+        (TransformerEmbedding(), (2, 8, 8), r"TransformerEmbedding takes series of shape .* found x of shape"),
+        (SetEmbedding(), (8,), r"SetEmbedding takes x of shape \(most, p \+ 1\), as pad_trials makes it; found .* \(8,\)"),
+        (SetEmbedding(), (8, 1), r"SetEmbedding takes x of shape \(most, p \+ 1\), .* found x of shape \(8, 1\)"),
+        (SetEmbedding(masked=False), (8,), r"SetEmbedding takes x of shape \(n, p\); found x of shape \(8,\)"),
+        (SetEmbedding(), (8, 3), r"last column is 1 in rows that are trials .* SetEmbedding\(masked=False\)"),
+    ],
+)
+def test_data_that_an_embedding_is_not_for(embedding, x_shape, message):
+    rng = np.random.default_rng(10)
+    z, x = rng.normal(size=(20, 2)), rng.normal(size=(20, *x_shape))
+    with pytest.raises(ShapeError, match=message):
+        posterior_nn("maf", embedding_net=embedding)(z, x, rng, 1.0)
+    with pytest.raises(ShapeError, match=message):
+        embedding.build(x, rng)
+
+
+def test_sets_without_a_single_trial():
+    with pytest.raises(ShapeError, match="needs trials to learn from; found none in any of the sets"):
+        SetEmbedding().standardize(np.zeros((5, 4, 2)), "independent")
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: MLPEmbedding(0), "out_features must be a positive whole number, found 0"),
+        (lambda: MLPEmbedding(num_layers=1.5), "num_layers must be a positive whole number, found 1.5"),
+        (lambda: CNNEmbedding(channels=-1), "channels must be a positive whole number, found -1"),
+        (lambda: TransformerEmbedding(width=True), "width must be a positive whole number, found True"),
+        (lambda: TransformerEmbedding(width=30), "width must be a multiple of num_heads, found 30 and 4"),
+        (lambda: SetEmbedding(pool="median"), "pool must be one of 'mean', 'sum', 'max', found 'median'"),
+        (lambda: SetEmbedding(trial=3), r"trial must be an embedding from homing.embeddings, .* found 3"),
+        (lambda: posterior_nn(embedding_net=CNNEmbedding), r"is the class CNNEmbedding: call it, .*=CNNEmbedding\("),
+    ],
+)
+def test_embeddings_that_cannot_be(make, message):
+    with pytest.raises(ArgumentError, match=message):
+        make()
+
+
+# Posteriors
+
+
+def run(model, embedding, num_simulations, num_rounds, seed, options=None, **how):
+    """The exact posterior's mean and standard deviation, and a learned one."""
+    rng = np.random.default_rng(100 + seed)
+    x_o = model.observed(rng) if isinstance(model, NormalTrials) else model(model.truth[None], rng)[0]
+    builder = posterior_nn("nsf", num_transforms=3, num_bins=8, embedding_net=embedding)
+    inference = SNPE(
+        model, model.prior, density_estimator=builder, seed=seed, batched=True, show_progress_bars=False, **how
+    )
+    return model.posterior(x_o), inference.run(x_o, num_simulations, num_rounds, options=options)
+
+
+def check_posterior(exact, posterior, shift, low, high):
+    """Means within `shift` standard deviations, standard deviations within factors."""
+    mean, std = exact
+    draws = posterior.sample((4000,))
+    np.testing.assert_array_less(np.abs(draws.mean(0) - mean) / std, shift)
+    np.testing.assert_array_less(draws.std(0) / std, high)
+    np.testing.assert_array_less(low, draws.std(0) / std)
+
+
+def test_a_set_over_two_rounds_stored_and_loaded(tmp_path):
+    store, file = tmp_path / "run.homing", tmp_path / "posterior.npz"
+    exact, posterior = run(NormalTrials(), SetEmbedding(), 400, 2, 1, QUICK, store=store)
+    check_posterior(exact, posterior, 0.5, 0.7, 1.5)
+    posterior.save(file)
+    draws = posterior.sample((5,))
+    for again in (homing.load(file), homing.open(store).posterior()):  # no builder is brought
+        np.testing.assert_array_equal(again.sample((5,)), draws)
+    members = [member.embedding.head[0].weight for member in homing.load(file).ensemble.members]
+    assert not np.array_equal(*members)
+    with pytest.raises(homing.errors.ObservationError):
+        posterior.sample((5,), x=pad_trials(np.zeros(3), MOST - 1))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("num_observed", [10, 200])
+def test_a_set_of_few_and_of_many_trials(num_observed):
+    exact, posterior = run(NormalTrials(num_observed), SetEmbedding(), 1000, 3, 2)
+    check_posterior(exact, posterior, 0.4, 0.75, 1.35)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("embedding", [CNNEmbedding(), RecurrentEmbedding(), TransformerEmbedding()])
+def test_a_series_of_a_thousand_steps(embedding):
+    exact, posterior = run(AutoRegressive(), embedding, 1000, 3, 3)
+    check_posterior(exact, posterior, 0.7, 0.7, 1.6)
+
+
+@pytest.mark.slow
+def test_an_image():
+    exact, posterior = run(Blob(), CNNEmbedding(), 2000, 4, 4)
+    check_posterior(exact, posterior, 0.7, 0.7, 1.6)
