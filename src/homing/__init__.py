@@ -21,6 +21,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from homing import embeddings as embeddings
     from homing.estimators import posterior_nn
     from homing.inference import SNPE, infer, open, prepare_for_sbi, simulate_for_sbi
     from homing.plots import pairplot
@@ -62,7 +63,12 @@ _ROOMS = {
 }
 
 
+_DOORS = ("embeddings",)  # rooms that are used by their name: homing.embeddings.CNNEmbedding
+
+
 def __getattr__(name: str) -> Any:
+    if name in _DOORS:
+        return importlib.import_module(f"homing.{name}")
     if name not in _ROOMS:
         raise AttributeError(f"module 'homing' has no attribute {name!r}; it has {', '.join(__all__)}.")
     room = importlib.import_module(f"homing.{_ROOMS[name]}")

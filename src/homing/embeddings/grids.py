@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from homing.estimators.embedding import library_of_arrays
+from homing.estimators.embedding import Dense, library_of_arrays
 
 _LAGS = (1, 2, 4, 8)
-_PARTS = {1: 16, 2: 8}  # of each axis, whose averages are statistics, by the number of axes
+_PARTS = 8  # of each axis, whose averages are statistics
+_SHARPNESS = (1.0, 3.0, -1.0, -3.0)  # of the peaks and troughs whose places are
 _LEAST_VARIANCE = 1e-4  # of standardised data
+_EVEN = 0.5  # share of the variance of a fresh window's weights that all its entries have alike
 
 
 def blocks(x: Array, size: int, dims: int) -> Array:
@@ -32,8 +35,8 @@ def blocks(x: Array, size: int, dims: int) -> Array:
 def with_next(x: Array, dims: int) -> Array:
     """Each entry together with its next neighbours along the first `dims` axes, (n, ..., c) to (n, ..., 2**dims c)."""
     for axis in range(dims):
-        later = jnp.pad(x, [(0, int(a == axis)) for a in range(x.ndim)])
-        x = jnp.concatenate([x, jnp.take(later, np.arange(1, x.shape[axis] + 1), axis=axis)], axis=-1)
+        later = jax.lax.slice_in_dim(x, 1, None, axis=axis)
+        x = jnp.concatenate([x, jnp.pad(later, [(0, int(a == axis)) for a in range(x.ndim)])], axis=-1)
     return x
 
 
@@ -43,7 +46,7 @@ def windows(x: Array, size: int, dims: int) -> Array:
 
 
 def grid_statistics(x: Any, dims: int) -> Any:
-    """Averages over parts, the variance (its logarithm), and the correlation of neighbours at a few distances.
+    """Averages over parts, where these are high and low, the variance, and how neighbours correlate.
 
     Args:
         x: NumPy or JAX, shape (..., *grid, c), with `dims` axes of the grid.
@@ -54,22 +57,53 @@ def grid_statistics(x: Any, dims: int) -> Any:
 
     Example:
         >>> grid_statistics(np.zeros((5, 100, 2)), 1).shape, grid_statistics(np.zeros((5, 64, 64, 1)), 2).shape
-        ((5, 42), (5, 73))
+        ((5, 34), (5, 81))
     """
     library = library_of_arrays(x)
     lead, axes = x.shape[: x.ndim - dims - 1], tuple(range(-dims - 1, -1))
     means = x
     for axis in axes:
-        means = library.moveaxis(library.tensordot(means, _averages(x.shape[axis], _PARTS[dims]), (axis, 1)), -1, axis)
+        means = library.moveaxis(library.tensordot(means, _averages(x.shape[axis], _PARTS), (axis, 1)), -1, axis)
     centred = x - x.mean(axes, keepdims=True)
     variance = (centred**2).mean(axes) + _LEAST_VARIANCE
+    height = means - means.mean(axes, keepdims=True)
+    height = height / (height.std(axes, keepdims=True) + 1e-3)
     parts = [means.reshape(*lead, -1), library.log(variance)]
+    parts += [centres(sharpness * height, dims) for sharpness in _SHARPNESS]
     for axis in axes:
         num = x.shape[axis]
         for lag in (lag for lag in _LAGS if lag < num):
             early, late = (_cut(centred, axis, start, num - lag) for start in (0, lag))
             parts.append((early * late).mean(axes) / variance)
     return library.concatenate(parts, axis=-1)
+
+
+def centres(height: Any, dims: int) -> Any:
+    """Where the high entries are: the mean place along each axis, weighed by exp(height), from -1 to 1.
+
+    Args:
+        height: NumPy or JAX, shape (..., *grid, c), with `dims` axes of the grid.
+        dims: 1 or 2.
+
+    Returns:
+        Shape (..., dims * c).
+    """
+    library, axes = library_of_arrays(height), tuple(range(-dims - 1, -1))
+    share = library.exp(height - height.max(axes, keepdims=True))
+    share = share / share.sum(axes, keepdims=True)
+    places = [np.linspace(-1, 1, height.shape[axis], dtype=np.float32).reshape(-1, *[1] * (-axis - 1)) for axis in axes]
+    return library.concatenate([(share * place).sum(axes) for place in places], axis=-1)
+
+
+def fresh_window(rng: np.random.Generator, size: int, dims: int, channels: int, width: int, gain: float) -> Dense:
+    """Weights for `windows` of blocks of `size`, a good part of them an average over the window's entries.
+
+    What is seen in a noisy image or series, is seen in averages; white weights would see the noise of single entries.
+    """
+    entries = (2 * size) ** dims
+    own, even = (rng.standard_normal((width, num, channels)) for num in (entries, 1))
+    weight = (np.sqrt(1 - _EVEN) * own + np.sqrt(_EVEN) * even) * gain / np.sqrt(entries * channels)
+    return Dense(*jax.device_put((weight.reshape(width, -1).astype(np.float32), np.zeros(width, np.float32))))
 
 
 def _cut(x: Any, axis: int, start: int, length: int) -> Any:

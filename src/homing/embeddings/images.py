@@ -19,12 +19,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from homing.embeddings.grids import grid_statistics, windows
+from homing.embeddings.grids import centres, fresh_window, grid_statistics, windows
 from homing.errors import ShapeError
-from homing.estimators.embedding import Body, Dense, Embedding, dense, library_of_arrays
+from homing.estimators.embedding import GAIN, Body, Dense, Embedding, library_of_arrays
 from homing.estimators.standardize import Standardize, ZScore, fit_standardize
 
-_STRIDE = {1: 4, 2: 2}  # by the number of axes
+_LARGE = 32  # pixels along an axis from which an image's first stage quarters it, as all stages do with a series
 _SMALL = 4  # entries along each axis that the last stage leaves at most
 
 
@@ -32,15 +32,17 @@ class Convolutions(Body):
     """Strided convolutions."""
 
     stages: tuple[Dense, ...]
+    strides: tuple[int, ...] = eqx.field(static=True)
     dims: int = eqx.field(static=True)
     channel_axis: int | None = eqx.field(static=True)  # counted from the end
 
     def __call__(self, x: Array) -> Array:
-        h, means = self._with_channels(x), []
-        for stage in self.stages:
-            h = jax.nn.silu(stage(windows(h, _STRIDE[self.dims], self.dims)))
-            means.append(h.mean(tuple(range(self.dims))))
-        return jnp.concatenate([*means, jnp.ravel(h), self.summary(x)])
+        h, raw = self._with_channels(x), []
+        for stage, stride in zip(self.stages, self.strides):
+            seen = stage(windows(h, stride, self.dims))
+            h = jax.nn.silu(seen)
+            raw += [h.mean(tuple(range(self.dims))), centres(seen, self.dims)]
+        return jnp.concatenate([*raw, self.summary(x)])
 
     def summary(self, x: Any) -> Any:
         return grid_statistics(self._with_channels(x), self.dims)
@@ -70,7 +72,7 @@ class CNNEmbedding(Embedding):
         (8,)
     """
 
-    channels: int = 8
+    channels: int = 16
     channel_axis: int | None = None
 
     def check(self, x: np.ndarray) -> None:
@@ -79,7 +81,7 @@ class CNNEmbedding(Embedding):
         dims = ndim - (self.channel_axis is not None)
         if self.channel_axis is not None and not -ndim <= self.channel_axis < ndim:
             raise ShapeError(f"channel_axis is {self.channel_axis}, which an x of shape {x_shape} does not have.")
-        if dims not in _STRIDE:
+        if dims not in (1, 2):
             raise ShapeError(
                 "CNNEmbedding takes images (height, width) and series (steps,), with one more axis if channel_axis "
                 f"says which one holds the channels; found x of shape {x_shape} and channel_axis={self.channel_axis}."
@@ -98,9 +100,11 @@ class CNNEmbedding(Embedding):
             axis = axis % ndim - ndim
         num_channels = 1 if axis is None else x.shape[axis]
         grid = [size for place, size in enumerate(x.shape[1:]) if axis is None or place != axis % ndim]
-        stride, stages = _STRIDE[len(grid)], []
+        stages, strides = [], []
         while not stages or max(grid) > _SMALL:
+            stride = 2 if len(grid) == 2 and (stages or max(grid) < _LARGE) else 4
             width = self.channels * min(2 ** len(stages), 4)
-            stages.append(dense(rng, (2 * stride) ** len(grid) * num_channels, width, 1.68 if stages else 1.0))
+            stages.append(fresh_window(rng, stride, len(grid), num_channels, width, GAIN if stages else 1.0))
+            strides.append(stride)
             grid, num_channels = [-(-size // stride) for size in grid], width
-        return Convolutions(tuple(stages), len(grid), axis)
+        return Convolutions(tuple(stages), tuple(strides), len(grid), axis)

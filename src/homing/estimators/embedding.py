@@ -29,7 +29,7 @@ from homing.errors import ArgumentError
 from homing.estimators.standardize import Standardize, ZScore, fit_standardize
 from homing.programs import Program
 
-_GAIN = 1.68  # silu of a standard normal has a root mean square of 1 / 1.68
+GAIN = 1.68  # silu of a standard normal has a root mean square of 1 / 1.68
 _ROWS = 256  # data from which the raw features' mean and standard deviation are taken
 
 
@@ -43,7 +43,7 @@ class Dense(eqx.Module):
         return x @ self.weight.T + self.bias
 
 
-def dense(rng: np.random.Generator, size_in: int, size_out: int, gain: float = _GAIN) -> Dense:
+def dense(rng: np.random.Generator, size_in: int, size_out: int, gain: float = GAIN) -> Dense:
     """A fresh map that keeps the size of its input, which went through a silu (a gain of 1: which did not)."""
     weight = rng.standard_normal((size_out, size_in)) * gain / np.sqrt(size_in)
     return Dense(*jax.device_put((weight.astype(np.float32), np.zeros(size_out, np.float32))))
@@ -52,7 +52,7 @@ def dense(rng: np.random.Generator, size_in: int, size_out: int, gain: float = _
 def dense_layers(rng: np.random.Generator, sizes: Sequence[int]) -> tuple[Dense, ...]:
     """Fresh maps from each size to the next; the input is standardised."""
     pairs = enumerate(pairwise(sizes))
-    return tuple(dense(rng, i, o, _GAIN if place else 1.0) for place, (i, o) in pairs)
+    return tuple(dense(rng, i, o, GAIN if place else 1.0) for place, (i, o) in pairs)
 
 
 class Body(eqx.Module):

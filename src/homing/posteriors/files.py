@@ -23,7 +23,7 @@ def load(path: str | Path, *, prior: Any = None, density_estimator: Builder | No
     Args:
         path: The file.
         prior: The prior it was learned with: needed only if that is an object with `sample` and `log_prob` of your own.
-        density_estimator: The builder it was learned with: needed only if that has an `embedding_net`.
+        density_estimator: The builder it was learned with: needed only if that has an `embedding_net` of your own.
 
     Returns:
         The posterior. Its k-th draw is the saved one's.

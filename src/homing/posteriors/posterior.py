@@ -347,8 +347,8 @@ class Posterior(ABC):
     def save(self, path: str | Path) -> None:
         """Write the posterior to a file, for `homing.load(path)`; a file of that name is replaced.
 
-        The file holds arrays and JSON, no code: an `embedding_net`, or a prior that is an object with `sample` and
-        `log_prob`, has to be given again when it is loaded.
+        The file holds arrays and JSON, no code: an `embedding_net` of your own, or a prior that is an object with
+        `sample` and `log_prob`, has to be given again when it is loaded.
 
         Args:
             path: The file, best with the suffix .npz.

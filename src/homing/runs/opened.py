@@ -68,7 +68,8 @@ def open(path: str | Path, *, prior: Any = None, density_estimator: Builder | No
     Args:
         path: The file that was given as `store`.
         prior: The run's prior: needed for posteriors only, and only if it is an object with `sample` and `log_prob`.
-        density_estimator: The run's builder: needed for posteriors only, and only if it has an `embedding_net`.
+        density_estimator: The run's builder: needed for posteriors only, and only if it has an `embedding_net`
+            of your own.
 
     Returns:
         Its `rounds`, `records`, `checks`, `facts`, `simulations()`, `to_pandas()`, `to_xarray()` and `posterior()`.

@@ -269,7 +269,7 @@ def fit(
         The members with their best weights, and what happened.
     """
     began = time.perf_counter()
-    padded = jax.tree.map(lambda leaf: _pad(np.asarray(leaf), bucket(len(rows.z))), rows)
+    padded = jax.device_put(jax.tree.map(lambda leaf: _pad(np.asarray(leaf), bucket(len(rows.z))), rows))
     seeds = np.random.SeedSequence(seed).generate_state(len(members))
 
     def train(m: int) -> _Outcome:
