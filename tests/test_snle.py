@@ -11,6 +11,7 @@ from homing.inference import SNLE, infer, simulate_for_sbi
 from homing.inference.likelihoods import LikelihoodLearner
 from homing.posteriors import MCMC, MCMCPosterior, VIPosterior, load, restore
 from homing.priors import BoxUniform
+from homing.proposals import posterior_region
 from homing.training import FitOptions
 
 BOX = BoxUniform([-1.0, -1.0], [1.0, 1.0])
@@ -79,6 +80,26 @@ def test_a_default_x_of_several_trials(finished):
     other.set_default_x(np.repeat(X_O[None], 3, axis=0))
     assert other.default_x.shape == (3, 2)
     assert "x=[[0.3, -0.2], [0.3, -0.2], [0.3, -0.2]]" in str(other)
+
+
+def test_a_run_to_several_trials():
+    """A region as narrow as all trials make it would be too narrow to learn in."""
+    trials = X_O + NOISE * np.array([[1.0, -0.5], [-1.0, 0.5], [0.5, 1.0], [-0.5, -1.0]])
+    inference = SNLE(Linear(), BOX, seed=4, batched=True, show_progress_bars=False)
+    posterior = inference.run(trials, 300, num_rounds=2, options=QUICK)
+    mean, std = posterior.sample((4000,)).mean(0), NOISE / 2
+    np.testing.assert_allclose(mean, trials.mean(0), atol=0.6 * std)  # 60 rows' own error is .25
+
+
+def test_the_region_of_several_trials_is_that_of_one():
+    def log_likelihood(theta, x):
+        return norm(theta[:, None], NOISE).logpdf(np.atleast_2d(x)).sum((1, 2))
+
+    trials = X_O + NOISE * np.array([[1.0, -0.5], [-1.0, 0.5], [0.5, 1.0], [-0.5, -1.0]])
+    many, one = (MCMCPosterior(log_likelihood, BOX, (2,), x_o=x_o) for x_o in (trials, trials.mean(0)))
+    assert one.of_one_trial() is one
+    volumes = [posterior_region(posterior, 1e-3, 0).volume for posterior in (many, one)]
+    assert volumes[0] == pytest.approx(volumes[1], rel=0.1)
 
 
 def test_gradients_follow_the_same_density(finished):

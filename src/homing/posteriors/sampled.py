@@ -30,7 +30,7 @@ from homing.posteriors.posterior import Posterior
 from homing.posteriors.sampling import Importance, Rejection, Sampler, Start, Target, Tempering, Variational
 from homing.posteriors.sampling.tail import pareto_shape
 from homing.posteriors.sampling.tempered import effective_share
-from homing.posteriors.surrogate import KnownLikelihood, Surrogate
+from homing.posteriors.surrogate import KnownLikelihood, PerTrial, Surrogate
 from homing.priors import Prior, as_prior
 
 BANK = 16_384  # draws for an x without sampling anew; they are kept, and given again
@@ -147,6 +147,14 @@ class SampledPosterior(Posterior):
         """
         side = self.side(self.condition_of(x))
         return {**side.info, "evidence_effective": side.effective, "evidence_khat": side.khat}
+
+    def of_one_trial(self) -> SampledPosterior:
+        """The posterior if the trials of the default x told as much together as one of them does; itself for one."""
+        x = self.condition_of()
+        if x.ndim == len(self.x_shape):
+            return self
+        mean = PerTrial(self.surrogate)
+        return MCMCPosterior(mean, self.prior, self.x_shape, start=self._start, bank=self._bank, seed=self._seed, x_o=x)
 
     def sample_anew(self, num: int, x: np.ndarray, seed: int) -> tuple[np.ndarray, Mapping[str, float]]:
         """Draws of all members' posteriors, as many of each, and what the sampler reports."""

@@ -64,6 +64,27 @@ class KnownLikelihood:
 
 
 @dataclass(frozen=True, eq=False)
+class PerTrial:
+    """The geometric mean of several trials' likelihoods: all of them together tell what one does.
+
+    Attributes:
+        surrogate: The trials'.
+    """
+
+    surrogate: Surrogate
+
+    @property
+    def num_members(self) -> int:
+        return self.surrogate.num_members
+
+    def log_likelihood(self, m: int, z: np.ndarray, x: np.ndarray) -> np.ndarray:
+        return self.surrogate.log_likelihood(m, z, x) / len(x)
+
+    def differentiable(self, m: int, x: np.ndarray) -> Any:
+        raise ArgumentError("The mean of trials' likelihoods is drawn by densities only.")
+
+
+@dataclass(frozen=True, eq=False)
 class Coordinates:
     """The parameters as a likelihood sees them: theta or z, whichever explains the data better, centred and scaled.
 

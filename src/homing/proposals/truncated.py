@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from homing.posteriors import HybridPosterior, Posterior
+from homing.posteriors import HybridPosterior, Posterior, SampledPosterior
 from homing.posteriors.sampling.student import student_draws, student_log_density
 from homing.priors import Prior
 from homing.random import generator, word
@@ -85,7 +85,10 @@ def posterior_region(
     seed: int,
     log_valid: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> Region:
-    """The region that holds all but epsilon of a posterior at its default x; of two sides, the direct one's.
+    """The region that holds all but epsilon of a posterior at its default x.
+
+    Of two sides, it is the direct one's. Of several trials, it is that of one: within a smaller region, parameters
+    would differ by less than one simulation's noise, and their influence on the data could not be learned.
 
     Args:
         posterior: The posterior.
@@ -95,7 +98,7 @@ def posterior_region(
             it typically is under the posterior: nearly all would be wasted, and the posterior is as much smaller there.
     """
     x, prior = posterior.condition_of(), posterior.prior
-    density = posterior.direct if isinstance(posterior, HybridPosterior) else posterior
+    density = _density_of(posterior)
     draws = density.draw_normal(_POSTERIOR_DRAWS, x, word(seed, "region"))
     least = -np.inf if log_valid is None else float(np.median(log_valid(draws))) + _LEAST_VALID
 
@@ -105,6 +108,12 @@ def posterior_region(
 
     ratio = log_ratio(draws)
     return Region(log_ratio, float(np.quantile(ratio[ratio > -np.inf], epsilon)), draws)
+
+
+def _density_of(posterior: Posterior) -> Posterior:
+    if isinstance(posterior, SampledPosterior):
+        return posterior.of_one_trial()
+    return posterior.direct if isinstance(posterior, HybridPosterior) else posterior
 
 
 @dataclass(frozen=True, eq=False)
