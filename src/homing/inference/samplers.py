@@ -1,12 +1,16 @@
-"""Samplers by the names that users give them."""
+"""Methods whose posterior is drawn by a sampler, and samplers by the names that users give them."""
 
 from __future__ import annotations
 
 from dataclasses import fields
 from typing import Any
 
+import numpy as np
+
 from homing.errors import ArgumentError
-from homing.posteriors import MCMC, Importance, Rejection, Sampler, Tempering, Variational
+from homing.inference.learner import Learner
+from homing.inference.sequential import Sequential
+from homing.posteriors import MCMC, Importance, Posterior, Rejection, Sampler, Tempering, Variational
 
 _KINDS: dict[str, tuple[type, dict[str, Any]]] = {
     "smc": (Tempering, {}),
@@ -49,3 +53,35 @@ def as_sampler(sample_with: str | Sampler, options: dict[str, Any] | None = None
             f"The sampler {sample_with!r} has no option {', '.join(unknown)}; it has {', '.join(known) or 'none'}."
         )
     return kind(**own, **(options or {}))
+
+
+class Sampled(Sequential):
+    """A method that learns a likelihood or a ratio, to which it does not matter where theta came from."""
+
+    _learner: Learner
+
+    @property
+    def learner(self) -> Learner:
+        return self._learner
+
+    def build_posterior(
+        self, learned: Any = None, sample_with: str | Sampler | None = None, **options: Any
+    ) -> Posterior:
+        """The posterior of what was trained last, or of something else that `train` returned.
+
+        Args:
+            learned: What `train` returned; None for the last.
+            sample_with: Another way to draw than the method's own.
+            **options: Of that sampler.
+
+        Raises:
+            NotTrainedError: If nothing was trained.
+            ArgumentError: If there is no such sampler or option.
+        """
+        if sample_with is None and options:
+            raise ArgumentError(f"Options of a sampler need its name, sample_with=...; found {', '.join(options)}.")
+        own = {} if sample_with is None else {"sampler": as_sampler(sample_with, options)}
+        return super().build_posterior(learned, **own)
+
+    def _weigh(self, data: Any) -> np.ndarray:
+        return np.ones(len(data.theta))

@@ -20,18 +20,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Unpack
 
-import numpy as np
-
 from homing.errors import ArgumentError
 from homing.estimators import LikelihoodBuilder, likelihood_nn
 from homing.inference.likelihoods import LikelihoodLearner
 from homing.inference.options import as_settings
-from homing.inference.samplers import as_sampler
-from homing.inference.sequential import Running, Sequential
-from homing.posteriors import Posterior, Sampler
+from homing.inference.samplers import Sampled, as_sampler
+from homing.inference.sequential import Running
+from homing.posteriors import Sampler
 
 
-class SNLE(Sequential):
+class SNLE(Sampled):
     """Sequential neural likelihood estimation, one round a call, or all by `run`.
 
     Args:
@@ -75,29 +73,3 @@ class SNLE(Sequential):
             )
         self._learner = LikelihoodLearner(builder, sampler=as_sampler(sample_with))
         super().__init__(simulator, prior, {"density_estimator": as_settings(builder)}, **running)
-
-    @property
-    def learner(self) -> LikelihoodLearner:
-        return self._learner
-
-    def build_posterior(
-        self, learned: Any = None, sample_with: str | Sampler | None = None, **options: Any
-    ) -> Posterior:
-        """The posterior of what was trained last, or of something else that `train` returned.
-
-        Args:
-            learned: What `train` returned; None for the last.
-            sample_with: Another way to draw than the method's own.
-            **options: Of that sampler.
-
-        Raises:
-            NotTrainedError: If nothing was trained.
-            ArgumentError: If there is no such sampler or option.
-        """
-        if sample_with is None and options:
-            raise ArgumentError(f"Options of a sampler need its name, sample_with=...; found {', '.join(options)}.")
-        own = {} if sample_with is None else {"sampler": as_sampler(sample_with, options)}
-        return super().build_posterior(learned, **own)
-
-    def _weigh(self, data: Any) -> np.ndarray:
-        return np.ones(len(data.theta))  # a likelihood does not depend on where theta came from

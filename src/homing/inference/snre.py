@@ -33,15 +33,15 @@ from homing.inference.learner import Material
 from homing.inference.methods import METHODS
 from homing.inference.options import as_settings
 from homing.inference.ratios import RatioLearner
-from homing.inference.samplers import as_sampler
-from homing.inference.sequential import Running, Sequential
+from homing.inference.samplers import Sampled, as_sampler
+from homing.inference.sequential import Running
 from homing.posteriors import Posterior, Sampler
 from homing.priors import marginal
 from homing.training import BNRE as BalancedLoss
 from homing.training import NRE_A, NRE_B, NRE_C, Loss, MaximumLikelihood
 
 
-class _Ratio(Sequential):
+class _Ratio(Sampled):
     """What the four have in common."""
 
     loss: ClassVar[type]
@@ -65,19 +65,6 @@ class _Ratio(Sequential):
         self._learner = RatioLearner(loss, builder, sampler=as_sampler(sample_with), name=self.name)
         settings = {"classifier": as_settings(builder), "loss": as_settings(loss)}
         super().__init__(simulator, prior, settings, builder.embedding_net, **running)
-
-    @property
-    def learner(self) -> RatioLearner:
-        return self._learner
-
-    def build_posterior(
-        self, learned: Any = None, sample_with: str | Sampler | None = None, **options: Any
-    ) -> Posterior:
-        """The posterior of what was trained last, or of something else that `train` returned; as for `SNLE`."""
-        if sample_with is None and options:
-            raise ArgumentError(f"Options of a sampler need its name, sample_with=...; found {', '.join(options)}.")
-        own = {} if sample_with is None else {"sampler": as_sampler(sample_with, options)}
-        return super().build_posterior(learned, **own)
 
     def marginal(self, parameters: Any, x_o: Any = None, **training: Any) -> Posterior:
         """The posterior of some parameters alone, learned directly from the simulations so far.
@@ -124,9 +111,6 @@ class _Ratio(Sequential):
         )
         options = {"multi_round": campaign.is_multi_round, "seed": seed, "show_progress_bars": self._bars}
         return learned.posterior(prior, x_o=x_o, **options)
-
-    def _weigh(self, data: Any) -> np.ndarray:
-        return np.ones(len(data.theta))  # a proposal enters the pairs and the contrasts alike
 
     def _as_loss(self, options: dict[str, Any]) -> Loss:
         known = [field.name for field in fields(self.loss)]
