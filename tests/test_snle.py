@@ -1,5 +1,7 @@
 """SNLE: known posteriors over several rounds, trials, mixed data, by hand and by the driver, with every sampler."""
 
+import warnings
+
 import numpy as np
 import pytest
 from paramax import unwrap
@@ -89,6 +91,18 @@ def test_a_run_to_several_trials():
     posterior = inference.run(trials, 300, num_rounds=2, options=QUICK)
     mean, std = posterior.sample((4000,)).mean(0), NOISE / 2
     np.testing.assert_allclose(mean, trials.mean(0), atol=0.6 * std)  # 60 rows' own error is .25
+
+
+def test_one_trial_unlike_all_data_is_warned_of(finished):
+    other = restore(finished[0].parts, show_progress_bars=False)
+    trials = X_O + NOISE * np.random.default_rng(5).normal(size=(20, 2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        other.set_default_x(trials)
+    trials[7] = 9.0
+    with pytest.warns(UserWarning, match="x_o is unlike the 270 data"):
+        other.set_default_x(trials)
+    assert other.check()["misspecification"].level == "fail"
 
 
 def test_the_region_of_several_trials_is_that_of_one():

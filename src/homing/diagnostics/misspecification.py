@@ -22,7 +22,7 @@ def check_misspecification(predictive: Predictive, x_o: np.ndarray) -> Verdict:
 
     Args:
         predictive: What these data are like, from `fit_predictive`.
-        x_o: The observation, shape x_shape.
+        x_o: The observation, shape x_shape, or several trials, (num_trials, *x_shape), of which the furthest counts.
 
     Returns:
         The verdict. Its statistic is the observation's distance from the middle of the data, as a multiple of their

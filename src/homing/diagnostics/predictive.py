@@ -80,26 +80,33 @@ class Predictive:
         return np.concatenate([half.distances / _typical(half) for half in self.halves])
 
     def distance(self, x: np.ndarray) -> float:
-        """An observation's distance from the middle, as a multiple of the typical one."""
-        return float(np.mean([half.distance(self._rows(x))[0] / _typical(half) for half in self.halves]))
+        """An observation's distance from the middle, as a multiple of the typical one; of several trials, the largest."""
+        rows = self._rows(x)
+        return float(np.mean([half.distance(rows) / _typical(half) for half in self.halves], axis=0).max())
 
     def p_value(self, x: np.ndarray) -> float:
-        """How often data like these are as far from the middle as an observation."""
+        """How often data like these are as far from the middle as an observation.
+
+        Of several trials, how often, at most, one of as many is as far as the furthest, however they depend on each
+        other (Bonferroni).
+        """
         rows = self._rows(x)
-        far = sum(int((half.distances >= half.distance(rows)[0]).sum()) for half in self.halves)
-        return (1 + far) / (1 + len(self.distances))
+        far = sum((half.distances[:, None] >= half.distance(rows)).sum(0) for half in self.halves)
+        return float(np.minimum(1.0, len(rows) * (1 + np.min(far)) / (1 + len(self.distances))))
 
     def is_unlike(self, x: np.ndarray) -> bool:
         """Whether an observation is unlike the data: further than all but one in a hundred, or far beyond them all."""
         return self.p_value(x) < CARE or self.is_far(x)
 
     def is_far(self, x: np.ndarray) -> bool:
-        """Whether an observation is far beyond all the data."""
+        """Whether an observation, or one of several trials, is far beyond all the data."""
         rows = self._rows(x)
-        return all(bool(half.distance(rows)[0] > _FAR * half.distances[-1]) for half in self.halves)
+        return bool(np.all([half.distance(rows) > _FAR * half.distances[-1] for half in self.halves], axis=0).any())
 
     def _rows(self, x: np.ndarray) -> np.ndarray:
-        return self.standardize(np.asarray(x, np.float64).reshape(1, -1)).astype(np.float64)
+        """One observation, or several trials, as rows, shape (m, p)."""
+        flat = np.asarray(x, np.float64).reshape(-1, len(self.halves[0].loc))
+        return self.standardize(flat).astype(np.float64)
 
 
 def fit_predictive(x: np.ndarray, z: np.ndarray | None = None) -> Predictive | None:

@@ -129,9 +129,8 @@ class Posterior(ABC):
         return self
 
     def warn_if_unlike(self, x: np.ndarray, stacklevel: int) -> None:
-        """Warn of an x that is unlike all data that the prior predicts; nothing is said of several trials."""
-        if x.shape == self.x_shape:
-            warn_if_unlike(self.predicted, x, stacklevel=stacklevel)
+        """Warn of an x that is unlike all data that the prior predicts."""
+        warn_if_unlike(self.predicted, x, stacklevel=stacklevel)
 
     def condition_of(self, x: Any | None = None) -> np.ndarray:
         """The observation meant by `x`, shape x_shape: x itself, or the default."""
@@ -312,11 +311,7 @@ class Posterior(ABC):
             ['misspecification', 'bounds', 'shrinkage']
         """
         observed = self.condition_of(x)
-        known = (
-            []
-            if self.predicted is None or observed.shape != self.x_shape
-            else [check_misspecification(self.predicted, observed)]
-        )
+        known = [] if self.predicted is None else [check_misspecification(self.predicted, observed)]
         return Check((*known, *self._audits(observed)))
 
     def _audits(self, x: np.ndarray) -> list[Verdict]:
