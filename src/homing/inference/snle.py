@@ -3,12 +3,13 @@ r"""Sequential neural likelihood estimation (SNLE).
     for r = 1, 2, ...:
         theta ~ p̃_r             the prior, then the prior cut to where the posterior is
         x ~ simulator(theta)
-        L_r = argmax sum log L(x_i | theta_i)     over the rows of all rounds
+        L_r = argmax sum log L(x_i | theta_i)     over the rows of all rounds, or those in the newest region
     return L_r(x_o | theta) p(theta) / Z
 
 The likelihood of x given theta does not depend on where theta came from, so rows of any proposal are learned from as
-they are. Several independent trials are one product: x_o may have the shape (num_trials, *x_shape), while one
-simulation stays one trial. Columns of whole numbers may stand beside continuous ones.
+they are; `run` leaves out those outside the region it cut the prior to, since a likelihood is simpler within. Several
+independent trials are one product: x_o may have the shape (num_trials, *x_shape), while one simulation stays one trial.
+Columns of whole numbers may stand beside continuous ones.
 
 Source: Papamakarios, Sterratt, Murray, *Sequential Neural Likelihood: Fast Likelihood-free Inference with
 Autoregressive Flows*, 2019, https://arxiv.org/abs/1805.07226; Boelts et al., *Flexible and efficient simulation-based
