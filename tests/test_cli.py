@@ -283,11 +283,22 @@ def test_the_living_line_is_as_long_as_the_terminal_is_wide(monkeypatch, columns
 def test_worker_processes_know_what_a_problem_file_defines_and_imports(folder, cli, monkeypatch, expected):
     place = folder / "elsewhere"
     place.mkdir()
-    (place / "wave.py").write_text("import numpy as np\n\n\ndef wave(theta):\n    return 0.3 * np.sin(20 * theta)\n")
+    (place / "waves.py").write_text("import numpy as np\n\n\ndef wave(theta):\n    return 0.3 * np.sin(20 * theta)\n")
     text = PROBLEM.replace("    time.sleep(SECONDS)\n", "").replace("0.3 * np.sin(20 * theta)", "wave(theta)")
-    (place / "quick.py").write_text("from wave import wave\n" + text)
+    (place / "quick.py").write_text("from waves import wave\n" + text)
     assert cli("run", "elsewhere/quick.py", *TINY, "--workers", 2, "--quiet")[0] == 0
     np.testing.assert_array_equal(draws("quick.homing"), expected)
+
+
+def test_a_problem_file_and_its_neighbours_hide_no_module_of_python(folder):
+    place = folder / "elsewhere"
+    place.mkdir()
+    for name in ("cmd", "queue"):  # which what is imported later needs, and what worker processes do
+        (place / f"{name}.py").write_text(PROBLEM.replace("SECONDS", "0"))
+    process = start("run", "elsewhere/cmd.py", *TINY, "--quiet", "--workers", 2, stderr=subprocess.PIPE)
+    assert process.communicate()[1] == b""
+    assert process.returncode == 0
+    assert Path("cmd.homing").exists()
 
 
 # Ask and tell -------------------------------------------------------------------------------------------------------
@@ -453,6 +464,22 @@ def test_a_problem_file_that_cannot_be_used(folder, cli, text, message):
     assert re.match(f"homing: {message}", err), err
     assert err.count("\n") == 1
     assert not Path("bad.homing").exists()
+
+
+def test_an_observation_unlike_the_data_ends_the_run_with_the_first_simulation(folder, cli):
+    Path("bad.py").write_text(PROBLEM.replace("SECONDS", "0.01") + "x_o = [1.0, 2.0, 3.0]\n")
+    code, out, err = cli("run", "bad.py", *TINY, "--quiet")
+    assert (code, out) == (3, "")
+    assert "x_o in bad.py does not fit the simulator: x must have the shape of one simulation's data, (2,)" in err
+    assert "bad.homing is of the old ones, so delete it, or name another by --store." in err
+    assert json.loads(cli("status", "bad.homing", "--json")[1])["rounds"][0]["waiting"] > 30
+
+
+def test_an_unknown_proposal_leaves_no_run_file(folder, cli):
+    code, _, err = cli("run", "quick.py", *TINY, "--proposal", "nowhere")
+    assert code == 2
+    assert err.startswith("homing: proposal must be 'truncated', 'posterior', 'mixture'")
+    assert not Path("quick.homing").exists()
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
 r"""The package's docstrings, as Sphinx wants them.
 
-They are written to be read as they stand: `code` in single backticks, formulas as \( ... \) and \[ ... \]. Sphinx reads docstrings as
-reStructuredText, where a backslash and a bar mean something else. And a module's docstring, which is its mathematics
-and its source, becomes a section of a page by
+They are written to be read as they stand: `code` in single backticks, formulas as \( ... \) and \[ ... \]. Sphinx reads
+docstrings as reStructuredText, where a backslash and a bar mean something else. And a module's docstring, which is its
+mathematics and its source, becomes a section of a page by
 
     ```{mathematics} homing.posteriors
     hybrid

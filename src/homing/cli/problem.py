@@ -1,7 +1,8 @@
 """The user's problem file: a Python file with a simulator, a prior and an observation.
 
-It is run as a module whose folder can be imported from, as if it were started as a script, but under a name of its own.
-What it defines travels to worker processes by value, since they could not import it; what it imports, by its name.
+It is run as a module whose folder can be imported from, as if it were started as a script, but under a name of its own
+and behind Python's own modules: a problem file, or one beside it, may be called random.py or cmd.py. What it defines
+travels to worker processes by value, since they could not import it; what it imports, by its name.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from homing.inference.inference import Inference
     from homing.simulation import Round, RunView
 
-MODULE_PREFIX = "homing_problem_"  # a problem file may be called random.py, and must not hide what others import
+MODULE_PREFIX = "homing_problem_"
 _NEEDED = {"simulator": "a function from theta to data", "prior": "a distribution over theta", "x_o": "what was seen"}
 
 
@@ -216,7 +217,7 @@ def _run(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     if str(full.parent) not in sys.path:
-        sys.path.insert(0, str(full.parent))
+        sys.path.insert(_before_packages(), str(full.parent))
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
@@ -225,6 +226,12 @@ def _run(path: Path) -> ModuleType:
         raise ProblemError(f"{path} cannot be run: {what} ({place(error, full)}).") from error
     cloudpickle.register_pickle_by_value(module)
     return module
+
+
+def _before_packages() -> int:
+    """Where on Python's path what it has of its own ends, and what was installed begins."""
+    installed = ("site-packages", "dist-packages")
+    return next((k for k, folder in enumerate(sys.path) if Path(folder).name in installed), len(sys.path))
 
 
 def _labels(module: ModuleType, path: Path, dim: int) -> list[str] | None:
