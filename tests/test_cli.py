@@ -380,6 +380,16 @@ def test_what_cannot_be_told(folder, cli, name, text, message):
     assert re.match(f"homing: {message}", err)
 
 
+def test_data_of_another_shape_cannot_be_told(folder, cli):
+    cli("ask", "quick.py", *TINY, "-o", "in.csv")
+    for row in ("0,1.0,2.0", "1,1.0,2.0,3.0"):
+        names = ",".join(f"x{k}" for k in range(row.count(",")))
+        Path("a.csv").write_text(f"id,{names}\n{row}\n")
+        code, _, err = cli("tell", "quick.homing", "a.csv")
+    message = "homing: a.csv has data of shape (3,) for each simulation, those of the run have (2,).\n"
+    assert (code, err) == (2, message)
+
+
 # The commands of other rooms ----------------------------------------------------------------------------------------
 
 
@@ -388,9 +398,9 @@ def test_what_cannot_be_told(folder, cli, name, text, message):
 )
 def test_check_answers_by_its_exit_code(finished, cli, monkeypatch, level, options, code):
     asked = []
-    found = Check((Verdict("coverage", level, 0.1, 0.03, 200, 0.05, "Intervals are too wide."),), 70)
+    found = Check((Verdict("coverage", level, 0.1, 0.03, 200, 0.05, "Intervals of theta[1] are too wide."),), 70)
     monkeypatch.setattr(SNPE, "check", lambda self, num_simulations: asked.append(num_simulations) or found)
-    assert cli("check", "quick.py", "-n", 70, *options)[:2] == (code, f"{found}\n")
+    assert cli("check", "quick.py", "-n", 70, *options)[:2] == (code, f"{found}\n".replace("theta[1]", "spin"))
     told = json.loads(cli("check", "quick.py", "--json")[1])
     assert (told["level"], told["verdicts"][0]["name"]) == (level, "coverage")
     assert asked == [70, 200]
@@ -399,7 +409,9 @@ def test_check_answers_by_its_exit_code(finished, cli, monkeypatch, level, optio
 def test_a_check_is_in_the_run_file(finished, cli):
     code, out, err = cli("check", "quick.py", "-n", 60, "--json")
     told = json.loads(out)
-    assert (code, err) == ({"pass": 0, "care": 0, "fail": 1}[told["level"]], "")
+    assert code == {"pass": 0, "care": 0, "fail": 1}[told["level"]]
+    assert re.fullmatch(r"(check: simulating, 0 of 30\b.*\n){2}", err), err
+    assert cli("check", "quick.py", "-n", 60, "--quiet")[2] == ""
     assert told["verdicts"]
     assert told["sentence"] in cli("status", "quick.homing", "--no-posterior")[1]
     state = json.loads(cli("status", "quick.homing", "--json")[1])

@@ -15,6 +15,8 @@ from homing.cli import options as o
 from homing.cli.driving import plan_for
 from homing.cli.failures import INTERRUPTED, NO, RunFileError, check_there
 from homing.cli.problem import Known, Problem, load_problem
+from homing.cli.screen import screen_for
+from homing.cli.words import named
 
 if TYPE_CHECKING:
     from homing.diagnostics import Check
@@ -31,6 +33,7 @@ def check(
     method: o.Method = None,
     estimator: o.Estimator = None,
     strict: Strict = False,
+    quiet: o.Quiet = False,
     json: o.Json = False,
 ) -> None:
     """Say whether to believe the posterior.
@@ -45,13 +48,13 @@ def check(
     check_there(path)
     inference: Any = loaded.inference(path, method, estimator, num_workers=workers)
     try:
-        with closing(inference):
+        with closing(inference), screen_for([], quiet=quiet) as screen:
             go_on(inference, loaded, path)
-            result = inference.check(num_simulations=simulations)
+            result = inference.on_progress(screen.told).check(num_simulations=simulations)
     except KeyboardInterrupt:
         print("Interrupted. The same command goes on with what was simulated for it.", file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None
-    print(jsonlib.dumps({"run": str(path), **as_json(result)}) if json else result)
+    print(jsonlib.dumps({"run": str(path), **as_json(result)}) if json else named(str(result), loaded.labels))
     if result.level == "fail" or (strict and result.level == "care"):
         raise typer.Exit(NO)
 

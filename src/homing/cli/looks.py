@@ -15,7 +15,7 @@ import typer
 from homing.cli import options as o
 from homing.cli.failures import FileError, RunFileError, check_there, wrapped
 from homing.cli.problem import MODULE_PREFIX, Known, rounds_of
-from homing.cli.words import aligned, names_of, span, summarise
+from homing.cli.words import aligned, named, names_of, span, summarise
 
 if TYPE_CHECKING:
     from homing.inference import OpenedRun
@@ -82,7 +82,7 @@ def status(
         summary = None
         if state.learned and not no_posterior and (posterior := view.posterior()).default_x is not None:
             summary = summarise(posterior, labels_in(view))
-        checked = view.checks[-1].sentence if view.checks else None
+        checked = named(view.checks[-1].sentence, labels_in(view)) if view.checks else None
     if json:
         posterior = None if summary is None else summary.as_list()
         print(jsonlib.dumps({"run": str(path), **state.as_dict(), "check": checked, "posterior": posterior}))
