@@ -403,6 +403,7 @@ def test_check_answers_by_its_exit_code(finished, cli, monkeypatch, level, optio
     assert cli("check", "quick.py", "-n", 70, *options)[:2] == (code, f"{found}\n".replace("theta[1]", "spin"))
     told = json.loads(cli("check", "quick.py", "--json")[1])
     assert (told["level"], told["verdicts"][0]["name"]) == (level, "coverage")
+    assert told["verdicts"][0]["sentence"] == "Intervals of spin are too wide."
     assert asked == [70, 200]
 
 

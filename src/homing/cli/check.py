@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as jsonlib
 import sys
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import fields
 from pathlib import Path
@@ -54,7 +55,8 @@ def check(
     except KeyboardInterrupt:
         print("Interrupted. The same command goes on with what was simulated for it.", file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None
-    print(jsonlib.dumps({"run": str(path), **as_json(result)}) if json else named(str(result), loaded.labels))
+    told = {"run": str(path), **as_json(result, loaded.labels)}
+    print(jsonlib.dumps(told) if json else named(str(result), loaded.labels))
     if result.level == "fail" or (strict and result.level == "care"):
         raise typer.Exit(NO)
 
@@ -77,8 +79,11 @@ def go_on(inference: Any, problem: Problem, path: Path) -> None:
         pass
 
 
-def as_json(check: Check) -> dict[str, Any]:
+def as_json(check: Check, labels: Sequence[str] | None) -> dict[str, Any]:
     """What a check says, without what its pictures show."""
-    head = {name: getattr(check, name) for name in ("level", "sentence", "num_simulations")}
-    verdicts = [{f.name: getattr(verdict, f.name) for f in fields(verdict) if f.name != "curves"} for verdict in check]
-    return {**head, "verdicts": verdicts}
+    from homing.diagnostics import Verdict
+
+    head = {"level": check.level, "sentence": named(check.sentence, labels), "num_simulations": check.num_simulations}
+    kept = [f.name for f in fields(Verdict) if f.name != "curves"]
+    verdicts = [{name: getattr(verdict, name) for name in kept} for verdict in check]
+    return {**head, "verdicts": [{**verdict, "sentence": named(verdict["sentence"], labels)} for verdict in verdicts]}
