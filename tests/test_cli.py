@@ -433,7 +433,9 @@ def test_check_wants_a_finished_run(folder, cli):
 
 def test_report(finished, cli):
     assert cli("report", "quick.homing")[:2] == (0, "The report is in quick.html\n")
-    assert "mass" in Path("quick.html").read_text()
+    page = Path("quick.html").read_text()
+    assert "mass" in page
+    assert "# quick.simulator" in page
 
 
 @posix
@@ -510,7 +512,7 @@ def test_an_unknown_proposal_leaves_no_run_file(folder, cli):
         ("run quick.py --store run.homing --seed 4", 4, "This store holds another run: seed: it has 3, this run 4."),
         ("status none.homing", 4, "none.homing is not there. A run file is made by homing run or homing ask."),
         ("status quick.py", 4, "quick.py is no run file"),
-        ("sample run.homing", 4, "run.homing has no posterior; learned were rounds []."),
+        ("sample run.homing", 4, "run.homing has no posterior: no round was learned from yet."),
         ("sample run.homing -o s.doc", 2, "s.doc must end in one of .csv, .npy, .parquet, which says how it is writt"),
         ("sample run.homing --json", 2, "--json tells about a file: name one with --output"),
         ("tell none.homing", 4, "none.homing is not there"),
