@@ -81,4 +81,4 @@ def test_the_guide_for_users_of_sbi_names_what_there_is():
     assert not set(NAMES_OF_SBI.split()) - set(re.findall(r"\w+", text))
     for name in names:
         room, _, last = name.rpartition(".")
-        assert importlib.util.find_spec(name) or hasattr(importlib.import_module(room), last), name
+        assert hasattr(importlib.import_module(room), last) or importlib.util.find_spec(name), name
