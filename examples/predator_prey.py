@@ -77,8 +77,8 @@ def draw(samples, picture):
             axes.fill_between(YEARS, low, high, color="#0072B2", alpha=shade, label=f"{mass:.0%} predicted")
         axes.plot(YEARS, PELTS[k], "o", color="#D55E00", label="counted")
         axes.set(ylabel=f"{name} [thousands of pelts]")
-    axes.set(xlabel="year")
-    axes.legend(frameon=False, loc="upper right")
+    axes.set(xlabel="year", xticks=range(1900, 1921, 5))
+    axes.legend(frameon=False, loc="upper center")
     figure.savefig(picture, dpi=120)
     print(f"The picture is in {Path(picture).resolve()}")
 

@@ -283,11 +283,22 @@ def test_the_living_line_is_as_long_as_the_terminal_is_wide(monkeypatch, columns
 def test_worker_processes_know_what_a_problem_file_defines_and_imports(folder, cli, monkeypatch, expected):
     place = folder / "elsewhere"
     place.mkdir()
-    (place / "wave.py").write_text("import numpy as np\n\n\ndef wave(theta):\n    return 0.3 * np.sin(20 * theta)\n")
+    (place / "waves.py").write_text("import numpy as np\n\n\ndef wave(theta):\n    return 0.3 * np.sin(20 * theta)\n")
     text = PROBLEM.replace("    time.sleep(SECONDS)\n", "").replace("0.3 * np.sin(20 * theta)", "wave(theta)")
-    (place / "quick.py").write_text("from wave import wave\n" + text)
+    (place / "quick.py").write_text("from waves import wave\n" + text)
     assert cli("run", "elsewhere/quick.py", *TINY, "--workers", 2, "--quiet")[0] == 0
     np.testing.assert_array_equal(draws("quick.homing"), expected)
+
+
+def test_a_problem_file_and_its_neighbours_hide_no_module_of_python(folder):
+    place = folder / "elsewhere"
+    place.mkdir()
+    for name in ("cmd", "queue"):  # which what is imported later needs, and what worker processes do
+        (place / f"{name}.py").write_text(PROBLEM.replace("SECONDS", "0"))
+    process = start("run", "elsewhere/cmd.py", *TINY, "--quiet", "--workers", 2, stderr=subprocess.PIPE)
+    assert process.communicate()[1] == b""
+    assert process.returncode == 0
+    assert Path("cmd.homing").exists()
 
 
 # Ask and tell -------------------------------------------------------------------------------------------------------
@@ -369,6 +380,16 @@ def test_what_cannot_be_told(folder, cli, name, text, message):
     assert re.match(f"homing: {message}", err)
 
 
+def test_data_of_another_shape_cannot_be_told(folder, cli):
+    cli("ask", "quick.py", *TINY, "-o", "in.csv")
+    for row in ("0,1.0,2.0", "1,1.0,2.0,3.0"):
+        names = ",".join(f"x{k}" for k in range(row.count(",")))
+        Path("a.csv").write_text(f"id,{names}\n{row}\n")
+        code, _, err = cli("tell", "quick.homing", "a.csv")
+    message = "homing: a.csv has data of shape (3,) for each simulation, those of the run have (2,).\n"
+    assert (code, err) == (2, message)
+
+
 # The commands of other rooms ----------------------------------------------------------------------------------------
 
 
@@ -377,18 +398,21 @@ def test_what_cannot_be_told(folder, cli, name, text, message):
 )
 def test_check_answers_by_its_exit_code(finished, cli, monkeypatch, level, options, code):
     asked = []
-    found = Check((Verdict("coverage", level, 0.1, 0.03, 200, 0.05, "Intervals are too wide."),), 70)
+    found = Check((Verdict("coverage", level, 0.1, 0.03, 200, 0.05, "Intervals of theta[1] are too wide."),), 70)
     monkeypatch.setattr(SNPE, "check", lambda self, num_simulations: asked.append(num_simulations) or found)
-    assert cli("check", "quick.py", "-n", 70, *options)[:2] == (code, f"{found}\n")
+    assert cli("check", "quick.py", "-n", 70, *options)[:2] == (code, f"{found}\n".replace("theta[1]", "spin"))
     told = json.loads(cli("check", "quick.py", "--json")[1])
     assert (told["level"], told["verdicts"][0]["name"]) == (level, "coverage")
+    assert told["verdicts"][0]["sentence"] == "Intervals of spin are too wide."
     assert asked == [70, 200]
 
 
 def test_a_check_is_in_the_run_file(finished, cli):
     code, out, err = cli("check", "quick.py", "-n", 60, "--json")
     told = json.loads(out)
-    assert (code, err) == ({"pass": 0, "care": 0, "fail": 1}[told["level"]], "")
+    assert code == {"pass": 0, "care": 0, "fail": 1}[told["level"]]
+    assert re.fullmatch(r"(check: simulating, 0 of 30\b.*\n){2}", err), err
+    assert cli("check", "quick.py", "-n", 60, "--quiet")[2] == ""
     assert told["verdicts"]
     assert told["sentence"] in cli("status", "quick.homing", "--no-posterior")[1]
     state = json.loads(cli("status", "quick.homing", "--json")[1])
@@ -409,7 +433,9 @@ def test_check_wants_a_finished_run(folder, cli):
 
 def test_report(finished, cli):
     assert cli("report", "quick.homing")[:2] == (0, "The report is in quick.html\n")
-    assert "mass" in Path("quick.html").read_text()
+    page = Path("quick.html").read_text()
+    assert "mass" in page
+    assert "# quick.simulator" in page
 
 
 @posix
@@ -455,6 +481,22 @@ def test_a_problem_file_that_cannot_be_used(folder, cli, text, message):
     assert not Path("bad.homing").exists()
 
 
+def test_an_observation_unlike_the_data_ends_the_run_with_the_first_simulation(folder, cli):
+    Path("bad.py").write_text(PROBLEM.replace("SECONDS", "0.01") + "x_o = [1.0, 2.0, 3.0]\n")
+    code, out, err = cli("run", "bad.py", *TINY, "--quiet")
+    assert (code, out) == (3, "")
+    assert "x_o in bad.py does not fit the simulator: x must have the shape of one simulation's data, (2,)" in err
+    assert "bad.homing is of the old ones, so delete it, or name another by --store." in err
+    assert json.loads(cli("status", "bad.homing", "--json")[1])["rounds"][0]["waiting"] > 30
+
+
+def test_an_unknown_proposal_leaves_no_run_file(folder, cli):
+    code, _, err = cli("run", "quick.py", *TINY, "--proposal", "nowhere")
+    assert code == 2
+    assert err.startswith("homing: proposal must be 'truncated', 'posterior', 'mixture'")
+    assert not Path("quick.homing").exists()
+
+
 @pytest.mark.parametrize(
     ("line", "code", "message"),
     [
@@ -470,7 +512,7 @@ def test_a_problem_file_that_cannot_be_used(folder, cli, text, message):
         ("run quick.py --store run.homing --seed 4", 4, "This store holds another run: seed: it has 3, this run 4."),
         ("status none.homing", 4, "none.homing is not there. A run file is made by homing run or homing ask."),
         ("status quick.py", 4, "quick.py is no run file"),
-        ("sample run.homing", 4, "run.homing has no posterior; learned were rounds []."),
+        ("sample run.homing", 4, "run.homing has no posterior: no round was learned from yet."),
         ("sample run.homing -o s.doc", 2, "s.doc must end in one of .csv, .npy, .parquet, which says how it is writt"),
         ("sample run.homing --json", 2, "--json tells about a file: name one with --output"),
         ("tell none.homing", 4, "none.homing is not there"),

@@ -28,6 +28,12 @@ def table(text):
     return heading.split(), [row.split()[:4] for row in rows]
 
 
+def said(text):
+    """The names and levels of a check's table, and its sentence."""
+    rows, _, sentence = text.strip().partition("\n\n")
+    return [re.split(" {2,}", row)[:2] for row in rows.splitlines()], sentence
+
+
 def test_the_example_runs_without_torch_and_prints_what_the_readme_shows(tmp_path):
     from matplotlib.image import imread
 
@@ -64,6 +70,8 @@ def test_the_code_in_the_readme_runs(tmp_path, monkeypatch):
             assert np.isfinite(names["log_prob"]).all()
             assert np.abs(names["best"] + 1).max() < 0.1
     pyplot.close("all")
+    shown = next(block for block in blocks("") if block.startswith("check "))
+    assert said(shown) == said(str(names["check"]))
     assert np.abs(names["samples"].mean(0) - [-0.5, -1.0, -1.5]).max() < 0.1
     assert {path.name for path in tmp_path.iterdir()} == {"posterior.npz", "report.html", "run.homing"}
 

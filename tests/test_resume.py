@@ -199,7 +199,7 @@ def test_a_finished_run_is_read(tmp_path):
         assert str(run.records) == str(inference.rounds)
         np.testing.assert_array_equal(draws(run.posterior().set_default_x(X_O)), draws(by_hand(snpe())))
         assert run.posterior(1).default_x is None
-        with pytest.raises(NotTrainedError, match=r"has no posterior of round 3; learned were rounds \[1, 2\]"):
+        with pytest.raises(NotTrainedError, match=r"has no posterior of round 3: learned were rounds \[1, 2\]"):
             run.posterior(3)
 
 

@@ -28,8 +28,8 @@ def wheel(tmp_path_factory):
 
 def test_the_wheel_holds_the_package_and_nothing_else(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
-    package = {path.relative_to(ROOT / "src").as_posix() for path in (ROOT / "src" / "homing").rglob("*.py")}
-    assert package | {"homing/py.typed"} <= names
+    files = (path for path in (ROOT / "src" / "homing").rglob("*") if path.is_file() and path.suffix != ".pyc")
+    assert {path.relative_to(ROOT / "src").as_posix() for path in files} <= names
     assert {name.partition("/")[0] for name in names} == {"homing", f"homing-{homing.__version__}.dist-info"}
 
 

@@ -1,8 +1,8 @@
 r"""The package's docstrings, as Sphinx wants them.
 
-They are written to be read as they stand: `code` in single backticks, formulas as \( ... \). Sphinx reads docstrings as
-reStructuredText, where a backslash and a bar mean something else. And a module's docstring, which is its mathematics
-and its source, becomes a section of a page by
+They are written to be read as they stand: `code` in single backticks, formulas as \( ... \) and \[ ... \]. Sphinx reads
+docstrings as reStructuredText, where a backslash and a bar mean something else. And a module's docstring, which is its
+mathematics and its source, becomes a section of a page by
 
     ```{mathematics} homing.posteriors
     hybrid
@@ -28,6 +28,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 _FORMULA = re.compile(r"\\\((.+?)\\\)", re.DOTALL)
+_DISPLAY = re.compile(r"\\\[(.+?)\\\]", re.DOTALL)
 _LITERAL = re.compile(r"(`[^`]+`)", re.DOTALL)
 _LINK = re.compile(r"(?<![(<])(https://\S+?)(?=[,.;)]*(?:\s|$))")
 _STARRED = re.compile(r"\*(?=[\w ]+\)|\w+,)")  # the last axes of a shape, (n, *x_shape)
@@ -54,7 +55,8 @@ def as_restructured_text(docstring: str) -> str:
 
 def as_markdown(docstring: str) -> str:
     """A module's docstring as a part of a Markdown page; indented blocks are code in both."""
-    text = _FORMULA.sub(lambda formula: f"${_one_line(formula)}$", docstring.partition("\nExample:\n")[0])
+    text = _DISPLAY.sub(lambda formula: f"$${_one_line(formula)}$$", docstring.partition("\nExample:\n")[0])
+    text = _FORMULA.sub(lambda formula: f"${_one_line(formula)}$", text)
     body, *sources = re.split(r"(?m)^(?=Sources?(?: of [^:]+)?:)", text)
     sources = [" ".join(_SOURCE.sub(r"**\1\2.** ", part).split()) for part in sources]
     return _LINK.sub(r"<\1>", "\n\n".join([body, *sources]))
@@ -86,7 +88,8 @@ class Mathematics(SphinxDirective):
     def _section(self, name: str, text: str) -> nodes.section:
         heading, _, body = text.partition("\n\n")
         section = nodes.section(ids=[nodes.make_id(name)], names=[name])
-        section += nodes.title("", " ".join(heading.split()).rstrip("."))
+        words, _ = self.state.inline_text(" ".join(heading.split()).rstrip("."), self.lineno)
+        section += nodes.title("", "", *words)
         origin = nodes.paragraph("", "", nodes.literal("", name), classes=["origin"])
         section += origin
         self.state.nested_parse(StringList(body.splitlines(), source=name), 0, section)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as jsonlib
 import sys
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import fields
 from pathlib import Path
@@ -15,6 +16,8 @@ from homing.cli import options as o
 from homing.cli.driving import plan_for
 from homing.cli.failures import INTERRUPTED, NO, RunFileError, check_there
 from homing.cli.problem import Known, Problem, load_problem
+from homing.cli.screen import screen_for
+from homing.cli.words import named
 
 if TYPE_CHECKING:
     from homing.diagnostics import Check
@@ -31,6 +34,7 @@ def check(
     method: o.Method = None,
     estimator: o.Estimator = None,
     strict: Strict = False,
+    quiet: o.Quiet = False,
     json: o.Json = False,
 ) -> None:
     """Say whether to believe the posterior.
@@ -45,13 +49,14 @@ def check(
     check_there(path)
     inference: Any = loaded.inference(path, method, estimator, num_workers=workers)
     try:
-        with closing(inference):
+        with closing(inference), screen_for([], quiet=quiet) as screen:
             go_on(inference, loaded, path)
-            result = inference.check(num_simulations=simulations)
+            result = inference.on_progress(screen.told).check(num_simulations=simulations)
     except KeyboardInterrupt:
         print("Interrupted. The same command goes on with what was simulated for it.", file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None
-    print(jsonlib.dumps({"run": str(path), **as_json(result)}) if json else result)
+    told = {"run": str(path), **as_json(result, loaded.labels)}
+    print(jsonlib.dumps(told) if json else named(str(result), loaded.labels))
     if result.level == "fail" or (strict and result.level == "care"):
         raise typer.Exit(NO)
 
@@ -74,8 +79,11 @@ def go_on(inference: Any, problem: Problem, path: Path) -> None:
         pass
 
 
-def as_json(check: Check) -> dict[str, Any]:
+def as_json(check: Check, labels: Sequence[str] | None) -> dict[str, Any]:
     """What a check says, without what its pictures show."""
-    head = {name: getattr(check, name) for name in ("level", "sentence", "num_simulations")}
-    verdicts = [{f.name: getattr(verdict, f.name) for f in fields(verdict) if f.name != "curves"} for verdict in check]
-    return {**head, "verdicts": verdicts}
+    from homing.diagnostics import Verdict
+
+    head = {"level": check.level, "sentence": named(check.sentence, labels), "num_simulations": check.num_simulations}
+    kept = [f.name for f in fields(Verdict) if f.name != "curves"]
+    verdicts = [{name: getattr(verdict, name) for name in kept} for verdict in check]
+    return {**head, "verdicts": [{**verdict, "sentence": named(verdict["sentence"], labels)} for verdict in verdicts]}

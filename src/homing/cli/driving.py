@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from homing.cli.failures import INTERRUPTED, RunFileError, wrapped
+from homing.cli.failures import INTERRUPTED, ProblemError, RunFileError, wrapped
 from homing.cli.problem import Known, Problem
 from homing.cli.screen import Screen, screen_for
 from homing.cli.words import Summary, span, summarise
-from homing.errors import SimulationError
+from homing.errors import ObservationError, SimulationError
 
 if TYPE_CHECKING:
     from homing.inference import Progress, RoundRecord
@@ -38,6 +38,7 @@ def drive(inference: Any, problem: Problem, plan: Plan, path: Path, quiet: bool,
         words: The command line, to be told to somebody who wants to go on.
 
     Raises:
+        ProblemError: If the observation does not fit the simulations.
         SimulationError: If simulations failed.
         WaitingError: If there is no simulator to call, and something to simulate.
     """
@@ -53,6 +54,9 @@ def drive(inference: Any, problem: Problem, plan: Plan, path: Path, quiet: bool,
         kept = f"{Known.of(path).done:,} simulations are in {path}"
         print(wrapped(f"Interrupted. {kept}. To go on: {shlex.join(['homing', *words])}"), file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None
+    except ObservationError as error:
+        advice = f"Correct x_o or the simulator; {path} is of the old ones, so delete it, or name another by --store."
+        raise ProblemError(f"x_o in {problem.path} does not fit the simulator: {error} {advice}") from error
     except SimulationError as error:
         if Known.of(path).valid:
             raise
@@ -104,11 +108,14 @@ def plan_for(
     """The plan that is asked for; what is not said is as the run file has it.
 
     Raises:
-        ArgumentError: If there are more rounds than simulations.
+        ArgumentError: If there are more rounds than simulations, or the proposal is unknown.
         RunFileError, StoreError: If the run file has another plan, or cannot be used.
     """
     from homing.inference.driver import check_driver
+    from homing.inference.methods import as_method
 
+    if proposal is not None:
+        as_method(proposal)  # before there is a run file
     known = Known.of(path)
     sizes = known.driven.get("sizes")
     if sizes:

@@ -86,7 +86,7 @@ def in_one_line(text: str) -> str:
     """
     whole = ""
     for line in filter(str.strip, text.split("\n")):
-        if whole and not whole.endswith((".", ":", ";")):
+        if whole and not whole.endswith((".", ":", ";", "?", "!")):
             whole += ";" if line.startswith("  ") else "."
         whole += f" {line.strip()}"
     return whole.strip()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -109,6 +110,9 @@ def read_results(path: Path, names: Sequence[str], x_shape: tuple[int, ...] | No
         results = _READ[check_suffix(path, RESULTS)](path, names)
         if results.x is None or x_shape is None or results.x.shape[1:] == x_shape:
             return results
+        found = results.x.shape[1:]
+        if math.prod(found) != math.prod(x_shape):
+            raise FileError(f"{path} has data of shape {found} for each simulation, those of the run have {x_shape}.")
         return Results(results.ids, results.x.reshape(len(results.ids), *x_shape), results.errors)
     except (ValueError, KeyError, TypeError, IndexError) as error:
         if isinstance(error, FileError):

@@ -14,8 +14,8 @@ import typer
 
 from homing.cli import options as o
 from homing.cli.failures import FileError, RunFileError, check_there, wrapped
-from homing.cli.problem import MODULE_PREFIX, Known, rounds_of
-from homing.cli.words import aligned, names_of, span, summarise
+from homing.cli.problem import Known, rounds_of
+from homing.cli.words import aligned, named, names_of, span, summarise
 
 if TYPE_CHECKING:
     from homing.inference import OpenedRun
@@ -82,7 +82,7 @@ def status(
         summary = None
         if state.learned and not no_posterior and (posterior := view.posterior()).default_x is not None:
             summary = summarise(posterior, labels_in(view))
-        checked = view.checks[-1].sentence if view.checks else None
+        checked = named(view.checks[-1].sentence, labels_in(view)) if view.checks else None
     if json:
         posterior = None if summary is None else summary.as_list()
         print(jsonlib.dumps({"run": str(path), **state.as_dict(), "check": checked, "posterior": posterior}))
@@ -119,7 +119,7 @@ class State:
             record = None if known.result is None else known.result.record
             row = {"round": number, "planned": len(known.ids), "waiting": waiting, **counts, "record": record}
             rounds.append(row)
-        known = {"simulator": _simulator(facts), "seed": facts.get("seed"), **facts.get("settings", {})}
+        known = {"simulator": facts.get("simulator"), "seed": facts.get("seed"), **facts.get("settings", {})}
         return cls(known, rounds, Known(facts).driven.get("sizes", []))
 
     @property
@@ -177,12 +177,6 @@ class State:
                 ]
             )
         return rows
-
-
-def _simulator(facts: dict[str, Any]) -> str | None:
-    """The simulator's module and name, a problem file's as if it were imported by its own name."""
-    name = facts.get("simulator")
-    return None if name is None else name.removeprefix(MODULE_PREFIX)
 
 
 def sample(

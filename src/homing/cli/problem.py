@@ -1,7 +1,8 @@
 """The user's problem file: a Python file with a simulator, a prior and an observation.
 
-It is run as a module whose folder can be imported from, as if it were started as a script, but under a name of its own.
-What it defines travels to worker processes by value, since they could not import it; what it imports, by its name.
+It is run as a module whose folder can be imported from, as if it were started as a script, but under a name of its own
+and behind Python's own modules: a problem file, or one beside it, may be called random.py or cmd.py. What it defines
+travels to worker processes by value, since they could not import it; what it imports, by its name.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from homing.inference.inference import Inference
     from homing.simulation import Round, RunView
 
-MODULE_PREFIX = "homing_problem_"  # a problem file may be called random.py, and must not hide what others import
+_PREFIX = "homing_problem_"  # of the module that a problem file becomes
 _NEEDED = {"simulator": "a function from theta to data", "prior": "a distribution over theta", "x_o": "what was seen"}
 
 
@@ -33,6 +34,7 @@ class Problem:
     Attributes:
         path: The file.
         simulator: A function from theta to data; None if it runs elsewhere.
+        name: Its module and name, as if the file were imported by its own name; None if it runs elsewhere.
         prior: Anything that `SNPE` takes as a prior.
         x_o: The observation.
         dim: The number of parameters.
@@ -44,6 +46,7 @@ class Problem:
 
     path: Path
     simulator: Any
+    name: str | None
     prior: Any
     x_o: Any
     dim: int
@@ -58,7 +61,7 @@ class Problem:
         return Path(self.path.stem + ".homing")
 
     def inference(self, path: Path, method: str | None, estimator: str | None, **running: Any) -> Inference:
-        """The inference object of a method, without bars; its run file is told the parameters' names.
+        """The inference object of a method, without bars; its run file is told the names of parameters and simulator.
 
         Args:
             path: The run file.
@@ -79,6 +82,8 @@ class Problem:
             of_ratios = "classifier" in inspect.signature(kind).parameters
             options["classifier" if of_ratios else "density_estimator"] = learned
         inference = kind(self.simulator, self.prior, show_progress_bars=False, **options)
+        if self.name is not None:
+            inference.remember(simulator=self.name)
         return inference.remember(labels=self.labels)
 
 
@@ -184,21 +189,23 @@ def load_problem(path: Path, elsewhere: bool = False) -> Problem:
             f"simulator in {path} must be a function that takes theta and returns data, found "
             f"{type(simulator).__name__}. A program is made a function by homing.command(...)."
         )
-    from homing.inference.simulating import unprepared_prior
+    from homing.inference.simulating import unprepared_prior, unprepared_simulator
     from homing.posteriors import check_observation
 
     try:
-        dim = unprepared_prior(module.prior).dim
+        prior = unprepared_prior(module.prior)
+        name = None if elsewhere else unprepared_simulator(simulator, prior.kind, None).name.removeprefix(_PREFIX)
         check_observation(module.x_o, None)
     except HomingError as error:
         raise ProblemError(f"{path}: {error}") from error
     return Problem(
         path=path,
         simulator=simulator,
+        name=name,
         prior=module.prior,
         x_o=module.x_o,
-        dim=dim,
-        labels=_labels(module, path, dim),
+        dim=prior.dim,
+        labels=_labels(module, path, prior.dim),
         batched=getattr(module, "batched", None),
         density_estimator=getattr(module, "density_estimator", None),
         options=getattr(module, "options", None),
@@ -209,14 +216,14 @@ def _run(path: Path) -> ModuleType:
     import cloudpickle
 
     full = path.resolve()
-    name = MODULE_PREFIX + full.stem
+    name = _PREFIX + full.stem
     spec = importlib.util.spec_from_file_location(name, full)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     if str(full.parent) not in sys.path:
-        sys.path.insert(0, str(full.parent))
+        sys.path.insert(_before_packages(), str(full.parent))
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
@@ -225,6 +232,12 @@ def _run(path: Path) -> ModuleType:
         raise ProblemError(f"{path} cannot be run: {what} ({place(error, full)}).") from error
     cloudpickle.register_pickle_by_value(module)
     return module
+
+
+def _before_packages() -> int:
+    """Where on Python's path what it has of its own ends, and what was installed begins."""
+    installed = ("site-packages", "dist-packages")
+    return next((k for k, folder in enumerate(sys.path) if Path(folder).name in installed), len(sys.path))
 
 
 def _labels(module: ModuleType, path: Path, dim: int) -> list[str] | None:

@@ -56,6 +56,12 @@ class Clock:
             self._learned.append(self.seconds)
 
     @property
+    def place(self) -> str:
+        """Which round it is; what a check simulates has a number below zero, and no round."""
+        assert self.now is not None
+        return f"round {self.now.round} of {len(self.sizes)}" if self.now.round > 0 else "check"
+
+    @property
     def seconds(self) -> float:
         """Since this part began."""
         return time.perf_counter() - self._began
@@ -84,7 +90,7 @@ class Clock:
         """Where the run is, in words."""
         now = self.now
         assert now is not None
-        text = f"round {now.round} of {len(self.sizes)}: {_DOING[now.part]}"
+        text = f"{self.place}: {_DOING[now.part]}"
         if now.part == "simulate":
             text += f", {now.done:,} of {now.planned:,}"
         if now.part == "simulate" and self.per_second is not None:
@@ -129,7 +135,7 @@ class Screen:
 
     def told(self, progress: Progress) -> None:
         """Show where the run is."""
-        if progress.round <= self._finished:
+        if 0 < progress.round <= self._finished:
             return
         before = self.clock.now
         self.clock.told(progress)
@@ -166,7 +172,7 @@ class LiveScreen(Screen):
         self._console.print(text)
 
     def told(self, progress: Progress) -> None:
-        if progress.round > self._finished:
+        if not 0 < progress.round <= self._finished:
             self.clock.told(progress)
 
     def __rich__(self) -> Text:
@@ -176,7 +182,7 @@ class LiveScreen(Screen):
         if now is None:
             return Text("")
         line = Text(no_wrap=True, overflow="ellipsis")
-        line.append(f"round {now.round} of {len(self.clock.sizes)}  ", style="bold")
+        line.append(f"{self.clock.place}  ", style="bold")
         line.append(_DOING[now.part])
         if now.part != "simulate":
             line.append(f"  {span(self.clock.seconds, tenths=False)}", style="dim")

@@ -14,8 +14,8 @@ from homing.cli.failures import FileError
 TEMPLATE = '''\
 """What homing has to know: the simulator, the prior, and what was observed.
 
-    homing run {name}            simulates and learns, and goes on where it stopped
-    homing plot {stem}.homing    draws the posterior into {stem}.png
+    {run}    simulates and learns, and goes on where it stopped
+    {plot}    draws the posterior into {stem}.png
 
 The example: a pulse of some amplitude that decays at some rate, measured ten times with noise.
 """
@@ -49,7 +49,9 @@ x_o = [1.97, 1.62, 1.13, 0.96, 0.81, 0.55, 0.48, 0.29, 0.27, 0.22]
 
 def problem_text(name: str) -> str:
     """The text of a problem file of this name."""
-    return TEMPLATE.format(name=name, stem=name.removesuffix(".py"))
+    stem = name.removesuffix(".py")
+    run, plot = f"homing run {name}", f"homing plot {stem}.homing"
+    return TEMPLATE.format(run=run.ljust(len(plot)), plot=plot, stem=stem)
 
 
 def init(

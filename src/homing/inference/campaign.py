@@ -39,6 +39,7 @@ from homing.simulation import Outcomes, Round, Simulator, Status, StoreError, op
 from homing.simulation.facts import differences, to_json, versions
 from homing.simulation.told import tell
 
+ShapeCheck = Callable[[tuple[int, ...]], Any]  # raises if the data should have another
 LEAST_ROWS = 10  # valid simulations without which nothing is learned
 _SAME_LINES = "To go on with this run, run the same lines as before; for another run, choose a new file."
 
@@ -125,8 +126,8 @@ class Campaign:
         """Whether some simulations did not come from the prior."""
         return not all(isinstance(proposal, FromPrior) for proposal in self.proposals.values())
 
-    def simulate(self, num_simulations: int, proposal: Proposal) -> RoundRecord:
-        """Plan a round, simulate it, and keep what comes as it comes."""
+    def simulate(self, num_simulations: int, proposal: Proposal, check_shape: ShapeCheck | None = None) -> RoundRecord:
+        """Plan a round, simulate it, and keep what comes as it comes; the first data's shape may be refused."""
         if self.simulator is None and not self._in_file:
             raise ArgumentError(
                 "There is no simulator to call: give one, SNPE(simulator, prior), or append simulations and train."
@@ -140,7 +141,7 @@ class Campaign:
                 "simulator to call. The run file has their ids and theta; tell(ids, x) what became of them, and "
                 "run the same lines again."
             )
-        self.run_pending(known)
+        self.run_pending(known, check_shape)
         self._report("learn", known.number, len(known.ids), len(known.ids))
         seconds = {"sample": sampled - began, "simulate": time.perf_counter() - sampled}
         return self._enter(known.number, proposal, seconds)
@@ -223,7 +224,7 @@ class Campaign:
         if found:
             raise StoreError(f"Round {known.number} of this run was planned otherwise: {found}. {_SAME_LINES}")
 
-    def run_pending(self, known: Round) -> None:
+    def run_pending(self, known: Round, check_shape: ShapeCheck | None = None) -> None:
         """Simulate what a plan still lacks. Whether the simulator takes batches is found out once in a run's life."""
         simulator = self.simulator
         if simulator is None or not len(known.pending):
@@ -242,6 +243,9 @@ class Campaign:
                 if self.store.recall("batched") != self.simulator.batched:
                     self.store.remember("batched", self.simulator.batched)
                 self.store.record(known.ids[rows], outcomes)
+                if check_shape is not None and self.store.x_shape is not None:
+                    check_shape(self.store.x_shape)
+                    check_shape = None
                 done += len(rows)
                 self._report("simulate", known.number, done, planned)
 

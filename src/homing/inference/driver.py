@@ -143,7 +143,7 @@ class Drive:
         kept: Learned | None = None
         spent = 0.0
         for place, size in enumerate(self._sizes):
-            record = self._campaign.simulate(size, proposal)
+            record = self._campaign.simulate(size, proposal, self._check_shape)
             stored = self._stored(record)
             learned, notes = stored or self._learn(record.round, kept)
             tick = time.perf_counter()
@@ -173,6 +173,10 @@ class Drive:
             if done:
                 return
 
+    def _check_shape(self, x_shape: tuple[int, ...]) -> None:
+        """Refuse an observation that is unlike a simulation, with the first one: many may cost much."""
+        self._x_o = check_observation(self._x_o, x_shape, self._learner.takes_trials)
+
     def _seed(self, purpose: str, number: int) -> int:
         return random.word(self._campaign.seed, purpose, number)
 
@@ -181,7 +185,7 @@ class Drive:
         posterior = self._campaign.learned(record.round, self._key, self._learner.embedding_net)
         if posterior is None:
             return None
-        self._x_o = check_observation(self._x_o, posterior.x_shape, self._learner.takes_trials)
+        self._check_shape(posterior.x_shape)
         notes = {"gain": record.gain, "disagreement": record.disagreement}
         return self._learner.recall(posterior, record), notes
 
@@ -189,7 +193,7 @@ class Drive:
         """Learn from all rows that the method uses, and score the predecessor on the rows it has not seen."""
         began = time.perf_counter()
         data = self._campaign.dataset(0.1)
-        self._x_o = check_observation(self._x_o, data.x.shape[1:], self._learner.takes_trials)
+        self._check_shape(data.x.shape[1:])
         weights = self.method.weigh(data)
         if (weights > 0).sum() < LEAST_ROWS:
             weights = np.ones(len(weights))

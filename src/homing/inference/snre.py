@@ -130,7 +130,7 @@ class SNRE_A(_Ratio):
         prior: Anything that `SNPE` takes.
         classifier: `"resnet"`, `"mlp"`, `"linear"`, or what `classifier_nn` returns.
         sample_with: How the posterior is drawn; as for `SNLE`.
-        loss_options: Options of the loss: num_atoms, and for SNRE_C gamma, for BNRE regularization.
+        loss_options: Options of the loss: num_atoms, for BNRE regularization too; for SNRE_C num_classes and gamma.
         **running: See `Running`: num_workers, seed, store and so on.
 
     Raises:

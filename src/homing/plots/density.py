@@ -8,12 +8,12 @@ nothing leaks over a limit, as is right at the bound of a prior; where draws lie
 the grid is extended there instead.
 
 **Width.** h = s σ_j n^(-1/(d+4)) in direction j (Scott's rule at s = 1), with one s chosen by least-squares
-cross-validation: the s that minimises ∫ f² - (2/n) Σ_i f_{-i}(x_i), where f_{-i} is the density without draw i. Both
+cross-validation: the s that minimises ∫ f² - (2/n) Σᵢ f₋ᵢ(xᵢ), where f₋ᵢ is the density without draw i. Both
 terms are sums over the cosine coefficients. Of several local minima the largest s is taken, which guards against
 following noise. Scott's rule alone blurs two modes into one, or a crescent into a disc.
 
 **Regions.** The region of highest density that holds a mass m is {f ≥ t}, with t such that a share m of the draws has
-f_{-i}(x_i) ≥ t. Counting draws, each judged by the others, keeps the mass right where smoothing has widened f.
+f₋ᵢ(xᵢ) ≥ t. Counting draws, each judged by the others, keeps the mass right where smoothing has widened f.
 
 Source: Botev, Grotowski and Kroese (2010), Kernel density estimation via diffusion, Annals of Statistics 38(5),
 https://doi.org/10.1214/10-AOS799 (the cosine transform); Hall and Marron (1991), Local minima in cross-validation
