@@ -80,7 +80,7 @@ class Predictive:
         return np.concatenate([half.distances / _typical(half) for half in self.halves])
 
     def distance(self, x: np.ndarray) -> float:
-        """An observation's distance from the middle, as a multiple of the typical one; of several trials, the largest."""
+        """An observation's distance from the middle, as a multiple of the typical one; of trials, the largest."""
         rows = self._rows(x)
         return float(np.mean([half.distance(rows) / _typical(half) for half in self.halves], axis=0).max())
 
