@@ -203,6 +203,19 @@ def test_a_round_that_made_things_worse_is_rolled_back(monkeypatch):
     np.testing.assert_allclose(posterior.sample((2000,)).mean(0), [0.3, -0.2], atol=0.06)
 
 
+def test_an_observation_unlike_the_data_is_refused_before_many_simulations():
+    calls = []
+
+    def simulator(theta):
+        calls.append(theta)
+        return theta
+
+    inference = SNPE(simulator, BoxUniform([0.0], [1.0]), batched=False, show_progress_bars=False)
+    with pytest.raises(ObservationError, match=r"one simulation's data, \(1,\), .*found \(3,\)"):
+        inference.run([0.5, 0.5, 0.5], 5000)
+    assert len(calls) < 500
+
+
 def test_what_run_refuses():
     inference = SNPE(lambda theta: theta, BoxUniform([0.0], [1.0]), show_progress_bars=False)
     with pytest.raises(ArgumentError, match="num_rounds must be a whole number between 1 and num_simulations, found 0"):
