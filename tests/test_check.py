@@ -14,7 +14,7 @@ from homing.errors import ArgumentError, NotTrainedError, ObservationError
 from homing.estimators import posterior_nn
 from homing.inference import SNPE
 from homing.inference.apart import Apart
-from homing.inference.check import _about_x_o, _near
+from homing.inference.check import _about_x_o, _near, _pool_about, _pool_near, _z_scores
 from homing.inference.sides import SideOptions
 from homing.posteriors import Conditionals, Posterior
 from homing.priors import BoxUniform, as_prior
@@ -55,7 +55,7 @@ def test_a_right_posterior_is_believed(finished):
     assert str(check).splitlines()[-1].startswith("Believe")
     assert [verdict.name for verdict in check] == [
         *("misspecification", "two sides", "members", "bounds", "shrinkage", "left-out rows", "truncation"),
-        *("coverage", "ranks", "TARP", "L-C2ST", "predictive", "posterior SBC"),
+        *("coverage", "ranks", "TARP", "L-C2ST", "predictive", "posterior SBC", "z-scores"),
     ]
     assert check.num_simulations == 100 == sum(calls) - 450
     assert [record.asked for record in inference.rounds] == [270, 180]  # a check is no round
@@ -143,13 +143,13 @@ def test_rounds_driven_by_hand_and_posteriors_for_any_x():
     inference = snpe(simulator())
     posterior = inference(num_simulations=300, max_num_epochs=100)
     anywhere = inference.check(100)  # no x_o: under the whole prior, no simulation left for x_o
-    assert [verdict.name for verdict in anywhere] == ["coverage", "ranks", "TARP"]
+    assert [verdict.name for verdict in anywhere] == ["coverage", "ranks", "TARP", "z-scores"]
     assert anywhere["coverage"].n >= 50
     posterior.set_default_x(X_O)
     at_x_o = [verdict.name for verdict in inference.check(100)]
     assert at_x_o == [
         *("misspecification", "bounds", "shrinkage", "left-out rows"),
-        *("coverage", "ranks", "TARP", "L-C2ST", "predictive", "posterior SBC"),
+        *("coverage", "ranks", "TARP", "L-C2ST", "predictive", "posterior SBC", "z-scores"),
     ]
     inference(num_simulations=100, proposal=posterior, max_num_epochs=5)  # atomic: rows of many proposals
     assert inference.check(0).verdicts[0].name == "misspecification"
@@ -336,10 +336,15 @@ class Exact(Posterior):
         region = Region(lambda z: -((z - draws.mean(0)) ** 2).sum(1), -((4 * 0.45) ** 2), draws)
         near, about = rng.normal(size=(40 * num, 2)), self.draw_normal(num, x_o, seed + 1)
         near = near[region.contains(near)][:num]
-        data = (theta + self.noise * rng.normal(size=theta.shape) for theta in (near, about))
+        x_near, x_about = (theta + self.noise * rng.normal(size=theta.shape) for theta in (near, about))
+        pools = [
+            _pool_near(self, region, near, x_near, seed),
+            _pool_about(self, x_o, region, about, x_about, seed),
+        ]
         verdicts = [
-            *_near(self, x_o, region, near, next(data), seed),
-            *_about_x_o(self, x_o, region, about, next(data), seed),
+            *_near(self, x_o, region, pools[0], seed),
+            *_about_x_o(x_o, x_about, pools[1], seed),
+            *_z_scores(pools, seed),
         ]
         return {verdict.name: verdict.p_value for verdict in verdicts}
 
@@ -347,7 +352,7 @@ class Exact(Posterior):
 @pytest.mark.parametrize("repetitions", [30, pytest.param(200, marks=pytest.mark.slow)])
 def test_a_check_of_the_exact_posterior_raises_false_alarms_at_their_nominal_rate(repetitions):
     found = [Exact(x_o=np.array([0.5, -0.5])).p_values(50, seed) for seed in range(repetitions)]
-    assert found[0].keys() == {"coverage", "ranks", "TARP", "L-C2ST", "predictive", "posterior SBC"}
+    assert found[0].keys() == {"coverage", "ranks", "TARP", "L-C2ST", "predictive", "posterior SBC", "z-scores"}
     for name in found[0]:
         p = np.array([values[name] for values in found])
         for alpha in (0.01, 0.05, 0.2):
@@ -360,6 +365,7 @@ def test_a_check_of_the_exact_posterior_raises_false_alarms_at_their_nominal_rat
 def test_a_check_of_a_wrong_posterior_finds_it_in_the_region_and_about_x_o(wrong):
     found = Exact(**wrong, x_o=np.array([0.5, -0.5])).p_values(150, 0)
     assert min(found["coverage"], found["ranks"]) < 0.001
+    assert found["z-scores"] < 0.001
     assert found["posterior SBC"] < 0.05
 
 

@@ -13,6 +13,7 @@ from homing.diagnostics import (
     check_c2st,
     check_coverage,
     check_local_c2st,
+    check_misspecification,
     check_posterior_sbc,
     check_predictive,
     check_ranks,
@@ -24,6 +25,7 @@ from homing.diagnostics import (
 )
 from homing.diagnostics.bands import edges_of, shares_below, uniform_band, uniform_p_value
 from homing.diagnostics.pairs import ranks_of
+from homing.diagnostics.predictive import UNLIKE
 
 NOISE, DIM = 0.5, 2
 GAIN = 1 / (1 + NOISE**2)  # theta ~ N(0, 1), x = theta + noise: the posterior is N(gain x, sd^2)
@@ -71,8 +73,8 @@ def by_tarp(n, seed, **wrong):
 
 
 def by_z_scores(n, seed, **wrong):
-    made = cases(n, np.random.default_rng(seed), num_draws=1000, **wrong)
-    return check_z_scores(made.theta, made.draws)
+    made = cases(n, np.random.default_rng(seed), **wrong)
+    return check_z_scores(made.theta, made.draws, seed=seed)
 
 
 def by_c2st(n, seed, width=1.0, shift=0.0):
@@ -258,16 +260,38 @@ def test_an_observation_unlike_the_data_is_told(n, nuisances):
 
 
 def test_p_values_of_observations_that_are_like_the_data_are_uniform():
-    for n, p in ((40, 3), (80, 100)):
+    for n, p in ((40, 3), (80, 100), (200, 3)):
         rng = np.random.default_rng(n)
         found = []
         for _ in range(300):
             x = rng.standard_t(5, (n + 1, p)) * np.exp(0.3 * rng.normal(size=(n + 1, 1)))
-            found.append(fit_predictive(x[:n]).p_value(x[n]))
-        found = np.array(found)
-        for alpha in (0.05, 0.2):
-            assert (found <= alpha).sum() <= binom.ppf(0.999, 300, alpha)
-        assert found.mean() == pytest.approx(0.5, abs=0.08)
+            found.append(check_misspecification(fit_predictive(x[:n]), x[n]))
+        p_values = np.array([verdict.p_value for verdict in found])
+        for alpha in (0.01, 0.05, 0.2):
+            assert (p_values <= alpha).sum() <= binom.ppf(0.999, 300, alpha)
+        assert p_values.mean() == pytest.approx(0.5, abs=0.08)
+        assert sum(verdict.level != "pass" for verdict in found) <= binom.ppf(0.999, 300, UNLIKE)
+
+
+def test_the_posterior_predictive_check_raises_no_false_alarm_and_tells_what_predicts_other_data():
+    """Observations from the prior, replicated by the posterior of each: p-values are uniform, or larger."""
+
+    def verdicts(width, shift):
+        for seed in range(200):
+            rng = np.random.default_rng(seed)
+            x_o = rng.normal(size=DIM) + NOISE * rng.normal(size=DIM)
+            theta = posterior_at(x_o, 100, rng, width, shift)
+            yield check_predictive(x_o, theta + NOISE * rng.normal(size=theta.shape))
+
+    exact, wide, narrow, moved = (
+        list(verdicts(width, shift)) for width, shift in ((1.0, 0.0), (2.0, 0.0), (0.5, 0.0), (1.0, 10.0))
+    )
+    p_values = np.array([verdict.p_value for verdict in exact])
+    for alpha in (0.01, 0.05, 0.2):
+        assert (p_values <= alpha).sum() <= binom.ppf(0.999, 200, alpha)
+    for found in (exact, wide, narrow):  # of a wrong width the data are still like x_o: other checks are for that
+        assert sum(verdict.level != "pass" for verdict in found) <= binom.ppf(0.999, 200, UNLIKE)
+    assert sum(verdict.level != "pass" for verdict in moved) > 190
 
 
 def test_data_of_any_shape_have_a_distance_and_what_is_too_little_or_too_large_has_none():

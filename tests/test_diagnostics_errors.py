@@ -69,7 +69,7 @@ def test_what_each_needs():
     with pytest.raises(ShapeError, match="At least 20 draws at each of the data are needed, found 5"):
         check_z_scores(THETA, DRAWS[:, :5])
     with pytest.raises(ArgumentError, match=r"prior_scale must be 2 positive numbers, found \[1.0, 0.0\]"):
-        check_z_scores(THETA, DRAWS, [1.0, 0.0])
+        check_z_scores(THETA, DRAWS, prior_scale=[1.0, 0.0])
     with pytest.raises(ShapeError, match=r"draws must have shape \(m, d\) and prior_draws \(k, d\)"):
         check_shrinkage(THETA, DRAWS)
     with pytest.raises(ShapeError, match=r"with at least 10 rows each, found \(5, 2\) and \(30, 2\)"):
@@ -96,9 +96,10 @@ def test_a_warning_of_an_observation_unlike_the_data(recwarn):
 
 
 def test_audits_take_care_beyond_their_bounds_only():
-    assert [check_agreement(*numbers, 100).level for numbers in ((0.5, 0.3), (0.05, 0.3), (0.4, 0.8))] == [
+    assert [check_agreement(*numbers, 100).level for numbers in ((0.2, 0.3), (0.05, 0.3), (0.3, 0.8), (0.2, 0.8))] == [
         "pass",
         "care",
+        "pass",
         "care",
     ]
     assert check_agreement(0.5, float("nan"), 100).level == "pass"

@@ -15,7 +15,7 @@ from scipy.special import gammainc
 from homing.diagnostics.verdict import Verdict, level_of
 
 _MOST_KHAT = 0.7
-_LEAST_EFFECTIVE, _LESS_EFFECTIVE = 0.1, 0.5  # the second where k̂ is larger
+_LEAST_EFFECTIVE, _LESS_EFFECTIVE = 0.1, 0.25  # the second where k̂ is larger
 _MOST_DISAGREEMENT = 0.3  # of log M, what a draw can tell at most about which member it is of
 _MOST_LOST = 0.01  # of the posterior, beyond a region, by simulations, and
 _MOST_OUTSIDE = 0.05  # by its own draws
@@ -30,8 +30,8 @@ def check_agreement(effective: float, khat: float, num_draws: int) -> Verdict:
         num_draws: How many weights.
 
     Returns:
-        The verdict; its statistic is the effective share. It takes care if that is below a tenth, or below a half with
-        k̂ above 0.7.
+        The verdict; its statistic is the effective share. It takes care if that is below a tenth, or below a quarter
+        with k̂ above 0.7, where it is less certain.
 
     Example:
         >>> check_agreement(0.02, 0.9, 1000).sentence

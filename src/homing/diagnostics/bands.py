@@ -81,7 +81,7 @@ def uniform_resolution(n: int, num_draws: int, num_tests: int) -> float:
 
 
 def reading(ranks: np.ndarray, num_draws: int) -> Reads:
-    """What ranks of the truth, shape (n,), that are not uniform look like: by mean, spread or tails."""
+    """What ranks of the truth, shape (n,), not uniform, look like: in their mean, their spread or their tails."""
     n, u = len(ranks), (ranks + 0.5) / (num_draws + 1)
     shift = (u.mean() - 0.5) * np.sqrt(12 * n)  # each in standard errors
     spread = (u.var() - 1 / 12) * np.sqrt(180 * n)

@@ -19,7 +19,7 @@ import numpy as np
 from homing.diagnostics.verdict import CARE, Reads
 from homing.estimators.ridge import quadratic
 
-PERMUTATIONS = 1999  # so that a p-value can fall below what makes a posterior wrong
+PERMUTATIONS = 1999  # so that a p-value can be as low as what makes a posterior wrong
 _COSINES = 60
 _MOST_QUADRATIC = 12
 _PENALTIES = (0.003, 0.03, 0.3)  # times the number of rows

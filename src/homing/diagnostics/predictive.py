@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from homing.diagnostics.pairs import as_floats
-from homing.diagnostics.verdict import CARE, Verdict, level_of
+from homing.diagnostics.verdict import Level, Verdict
 from homing.errors import ShapeError
 from homing.estimators.standardize import Standardize, fit_standardize
 
@@ -33,6 +33,7 @@ _MOST_ROWS = 2000
 _MOST_SCALED = 32  # entries up to which each is put on the scale on which it is simple
 _ROWS_A_COMPONENT = 4
 _FLOOR = 1e-8  # of the mean variance: below it a direction counts as constant
+UNLIKE = 0.01  # the p-value below which an observation is unlike the data: what a hundred of them can tell
 _FAR = 1.5  # times the largest distance: so far that a p-value need not say it
 
 
@@ -96,7 +97,7 @@ class Predictive:
 
     def is_unlike(self, x: np.ndarray) -> bool:
         """Whether an observation is unlike the data: further than all but one in a hundred, or far beyond them all."""
-        return self.p_value(x) < CARE or self.is_far(x)
+        return self.p_value(x) < UNLIKE or self.is_far(x)
 
     def is_far(self, x: np.ndarray) -> bool:
         """Whether an observation, or one of several trials, is far beyond all the data."""
@@ -175,14 +176,12 @@ def check_predictive(observed: Any, replicated: Any) -> Verdict:
 def likeness(name: str, predictive: Predictive, x: np.ndarray, what: str, curves: dict[str, np.ndarray]) -> Verdict:
     """The verdict on an observation's likeness to data, which `what` names."""
     p, distance, distances = predictive.p_value(x), predictive.distance(x), predictive.distances
-    level = level_of(p, is_large=False)
-    if predictive.is_far(x):
-        level = "fail"
+    level: Level = "fail" if predictive.is_far(x) else "care" if predictive.is_unlike(x) else "pass"
     sentence = f"x_o is like {what}."
     if level != "pass":
         sentence = f"x_o is unlike {what}, {distance:.2g} times as far from their middle as half of them (p = {p:.2g})."
     curves = curves | {"distances": distances, "distance": np.array(distance)}
-    resolution = float(np.quantile(distances, 1 - CARE))
+    resolution = float(np.quantile(distances, 1 - UNLIKE))
     return Verdict(name, level, distance, p, len(distances), resolution, sentence, curves=curves)
 
 

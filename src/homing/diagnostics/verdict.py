@@ -2,10 +2,15 @@
 
 A diagnostic is a function from arrays to a `Verdict`; a `Check` is several of them about one posterior, and one answer.
 
-All of them judge by the same rule (`level_of`). A departure that a right posterior would show in less than one case in
-a hundred is something to know. One that it would show in less than one in a thousand, and that is large besides, means
-that the posterior is wrong, unless it is wrong on the safe side: too wide. So a check of ten diagnostics finds
-something to know in at most one right posterior in ten, and calls at most one in a hundred wrong.
+All of them judge by the same rule (`level_of`), at Bonferroni's levels. A departure that a right posterior would show
+in less than one case in two hundred is something to know. One that it would show in less than one in two thousand, and
+that is large besides, means that the posterior is wrong, unless it is wrong on the safe side: too wide. Eight
+diagnostics of a check are judged so, and one in a hundred right observations counts as unlike the data. So a whole
+check, however its diagnostics depend on each other, finds by their p-values something to know in at most five right
+posteriors in a hundred. Holm's levels would give the same answers: they differ only in what else they name once
+something was found.
+
+Source: Holm, *A simple sequentially rejective multiple test procedure*, 1979, https://www.jstor.org/stable/4615733.
 """
 
 from __future__ import annotations
@@ -20,7 +25,7 @@ import numpy as np
 Level = Literal["pass", "care", "fail"]
 Reads = Literal["", "conservative", "overconfident", "shifted"]
 
-CARE, FAIL = 0.01, 0.001  # p-values below which there is something to know, and below which the posterior is wrong
+CARE, FAIL = 0.005, 0.0005  # p-values up to which there is something to know, and up to which the posterior is wrong
 
 _LEVELS: tuple[Level, ...] = ("pass", "care", "fail")
 _ANSWERS = {"pass": "believe", "care": "believe with care", "fail": "do not believe"}
@@ -63,12 +68,12 @@ def level_of(p_value: float, reads: Reads = "", is_large: bool = True) -> Level:
     """The level of a departure; a posterior that is too wide is never wrong for it.
 
     Example:
-        >>> level_of(0.5), level_of(0.005), level_of(1e-4), level_of(1e-4, "conservative")
+        >>> level_of(0.5), level_of(0.004), level_of(1e-4), level_of(1e-4, "conservative")
         ('pass', 'care', 'fail', 'care')
     """
-    if p_value >= CARE:
+    if p_value > CARE:
         return "pass"
-    return "fail" if p_value < FAIL and is_large and reads != "conservative" else "care"
+    return "fail" if p_value <= FAIL and is_large and reads != "conservative" else "care"
 
 
 @dataclass(frozen=True, repr=False)

@@ -2,12 +2,13 @@ r"""Whether to believe the posterior of a run, at its x_o: the sensible set of d
 
 A sequential posterior need be good about x_o only, so it is looked at there. Half of the simulations are \(\theta' \sim
 p(\theta \mid R)\), \(x' \sim p(x \mid \theta')\), with the prior cut to the region R of highest density that holds 95 %
-of the posterior at x_o, and \(\theta'\) is compared with draws of \(q(\theta \mid x')\) cut to R: ranks, coverage,
-TARP, and L-C2ST at x_o, all of which are right for pairs of a truncated prior (Deistler et al.). R lies well within the
-region that the last round was cut to. At the very edge of that, a density learned within it would have to end abruptly,
-which no flow does, and which does not matter at x_o. The other half are \(\theta' \sim q(\theta \mid x_o)\): posterior
-SBC, about x_o alone (Säilynoja et al.), and data to compare x_o with. Without an x_o all are from the whole prior; a
-posterior that was made for x_o and has no density to cut a region by is looked at by the second half alone.
+of the posterior at x_o, and \(\theta'\) is compared with draws of \(q(\theta \mid x')\) cut to R: coverage, ranks,
+TARP, and L-C2ST at x_o, all of which are right for pairs of a truncated prior (Deistler et al.). R lies well
+within the region that the last round was cut to. At the very edge of that, a density learned within it would have to
+end abruptly, which no flow does, and which does not matter at x_o. The other half are \(\theta' \sim q(\theta \mid
+x_o)\): posterior SBC, about x_o alone (Säilynoja et al.), and data to compare x_o with. Both halves are truths before
+draws that are as good, so both count for the z-scores. Without an x_o all are from the whole prior; a posterior that
+was made for x_o and has no density to cut a region by is looked at by the second half alone.
 
 Where drawing at a new x is costly, draws of the direct side stand for the posterior's, with weights.
 
@@ -34,6 +35,7 @@ from homing.diagnostics import (
     check_ranks,
     check_tarp,
     check_truncation,
+    check_z_scores,
     effective_draws,
     sbc_ranks,
 )
@@ -86,11 +88,15 @@ def check_run(
     if x_o is not None:
         verdicts += _from_rows(campaign, posterior, method, x_o)
     near, about = _split(num_simulations, posterior, x_o, proposal)
+    pools: list[_Pool | None] = []
     if near:
-        verdicts += _near(posterior, x_o, region, *apart.simulate(near, proposal), seed)
+        pools.append(_pool_near(posterior, region, *apart.simulate(near, proposal), seed))
+        verdicts += _near(posterior, x_o, region, pools[-1], seed)
     if x_o is not None and about:
-        own = apart.simulate(about, FromPosterior(posterior, x_o))
-        verdicts += _about_x_o(posterior, x_o, _last_region(campaign), *own, seed)
+        theta, x = apart.simulate(about, FromPosterior(posterior, x_o))
+        pools.append(_pool_about(posterior, x_o, _last_region(campaign), theta, x, seed))
+        verdicts += _about_x_o(x_o, x, pools[-1], seed)
+    verdicts += _z_scores(pools, seed)
     check = Check(tuple(verdicts), num_simulations)
     apart.keep(check)
     return check
@@ -170,15 +176,40 @@ class _Pool(NamedTuple):
     log_weights: np.ndarray
 
 
-def _pool(posterior: Posterior, z: np.ndarray, x: np.ndarray, region: Region | None, seed: int) -> _Pool:
+def _pool_near(
+    posterior: Posterior, region: Region | None, theta: np.ndarray, x: np.ndarray, seed: int
+) -> _Pool | None:
+    """Parameters from within the region, before draws of the posterior at their data, cut to it."""
+    if len(theta) < _LEAST_PAIRS:
+        return None
+    conditionals = posterior.at_each(x, _DRAWS, random.word(seed, "pool"))
+    z = np.concatenate([posterior.prior.to_normal(theta)[:, None], conditionals.z], axis=1)
+    log_prob, log_proposal = map(_finite, conditionals.density(z))
+    return _as_pool(posterior, z, log_prob, np.where(_inside(region, z), log_prob - log_proposal, -np.inf))
+
+
+def _pool_about(
+    posterior: Posterior, x_o: np.ndarray, region: Region | None, theta: np.ndarray, x: np.ndarray, seed: int
+) -> _Pool | None:
+    """Draws of the posterior at x_o, before further ones, which are weighted to the posterior given their data too."""
     prior = posterior.prior
-    conditionals = posterior.at_each(x, _DRAWS, seed)
-    pool = np.concatenate([z[:, None], conditionals.z], axis=1)
-    log_prob, log_proposal = map(_finite, conditionals.density(pool))
-    log_weights = np.where(_inside(region, pool), log_prob - log_proposal, -np.inf)
-    theta = np.stack([prior.from_normal(part) for part in pool])
-    log_det = np.stack([prior.log_det(part) for part in theta])
-    return _Pool(pool, theta, log_prob + log_det, log_weights)
+    truths = prior.to_normal(theta)
+    kept = np.ones(len(truths), bool) if region is None else region.contains(truths)
+    if kept.sum() < _LEAST_PAIRS:
+        return None
+    truths, x = truths[kept], x[kept]
+    bank = prior.to_normal(posterior.draw(_DRAWS * 8, x_o, random.word(seed, "bank"), False))
+    chosen = random.generator(seed, "bank").integers(len(bank), size=(len(truths), _DRAWS))
+    z = np.concatenate([truths[:, None], bank[chosen]], axis=1)
+    log_prob = _finite(posterior.at_each(x, _DRAWS, random.word(seed, "more")).density(z)[0])
+    log_prior = np.stack([prior.log_prob_normal(part) for part in z])
+    return _as_pool(posterior, z, log_prob, np.where(_inside(region, z), log_prob - log_prior, -np.inf))
+
+
+def _as_pool(posterior: Posterior, z: np.ndarray, log_prob: np.ndarray, log_weights: np.ndarray) -> _Pool:
+    prior = posterior.prior
+    theta = np.stack([prior.from_normal(part) for part in z])
+    return _Pool(z, theta, log_prob + np.stack([prior.log_det(part) for part in theta]), log_weights)
 
 
 def _finite(values: np.ndarray) -> np.ndarray:
@@ -194,18 +225,16 @@ def _inside(region: Region | None, pool: np.ndarray) -> np.ndarray:
 
 
 def _near(
-    posterior: Posterior, x_o: np.ndarray | None, region: Region | None, theta: np.ndarray, x: np.ndarray, seed: int
+    posterior: Posterior, x_o: np.ndarray | None, region: Region | None, pool: _Pool | None, seed: int
 ) -> list[Verdict]:
     """Calibration within the region, by pairs of parameters drawn there and their data."""
-    if len(theta) < _LEAST_PAIRS:
+    if pool is None:
         return []
-    z = posterior.prior.to_normal(theta)
-    pool = _pool(posterior, z, x, region, random.word(seed, "pool"))
-    truth, draws, weights = pool.z[:, 0], pool.z[:, 1:], pool.log_weights
+    log_prob, weights = pool.log_prob, pool.log_weights
     verdicts = [
-        check_coverage(pool.log_prob[:, 0], pool.log_prob[:, 1:], log_weights=weights, seed=seed),
+        check_coverage(log_prob[:, 0], log_prob[:, 1:], log_weights=weights, seed=seed),
         check_ranks(sbc_ranks(pool.theta[:, 0], pool.theta[:, 1:], log_weights=weights, seed=seed), _DRAWS),
-        check_tarp(truth, draws, log_weights=weights, seed=seed),
+        check_tarp(pool.z[:, 0], pool.z[:, 1:], log_weights=weights, seed=seed),
     ]
     if x_o is not None:
         verdicts += _at_x_o(posterior, x_o, region, pool, seed)
@@ -227,22 +256,18 @@ def _at_x_o(posterior: Posterior, x_o: np.ndarray, region: Region | None, pool: 
     return [check_local_c2st(pool.z[rows, 0], draws, draws.mean(1), at_x_o, at_x_o.mean(0), seed=seed)]
 
 
-def _about_x_o(
-    posterior: Posterior, x_o: np.ndarray, region: Region | None, theta: np.ndarray, x: np.ndarray, seed: int
-) -> list[Verdict]:
+def _about_x_o(x_o: np.ndarray, x: np.ndarray, pool: _Pool | None, seed: int) -> list[Verdict]:
     """Posterior SBC and the posterior predictive check, by data that draws of the posterior at x_o made."""
     verdicts = [check_predictive(x_o, x)] if len(x) >= LEAST_ROWS else []
-    prior = posterior.prior
-    z = prior.to_normal(theta)
-    kept = np.ones(len(z), bool) if region is None else region.contains(z)
-    if kept.sum() < _LEAST_PAIRS:
-        return verdicts
-    z, x = z[kept], x[kept]
-    bank = prior.to_normal(posterior.draw(_DRAWS * 8, x_o, random.word(seed, "bank"), False))
-    chosen = random.generator(seed, "bank").integers(len(bank), size=(len(z), _DRAWS))
-    pool = np.concatenate([z[:, None], bank[chosen]], axis=1)
-    log_prob = _finite(posterior.at_each(x, _DRAWS, random.word(seed, "more")).density(pool)[0])
-    log_prior = np.stack([prior.log_prob_normal(part) for part in pool])
-    log_weights = np.where(_inside(region, pool), log_prob - log_prior, -np.inf)
-    values = np.stack([prior.from_normal(part) for part in pool])
-    return [*verdicts, check_posterior_sbc(values[:, 0], values[:, 1:], log_weights, seed=seed)]
+    if pool is not None:
+        verdicts.append(check_posterior_sbc(pool.theta[:, 0], pool.theta[:, 1:], pool.log_weights, seed=seed))
+    return verdicts
+
+
+def _z_scores(pools: list[_Pool | None], seed: int) -> list[Verdict]:
+    """By all the truths there are, each before draws at its own data."""
+    made = [pool for pool in pools if pool is not None]
+    if not made:
+        return []
+    z, log_weights = (np.concatenate(parts) for parts in zip(*((pool.z, pool.log_weights) for pool in made)))
+    return [check_z_scores(z[:, 0], z[:, 1:], log_weights=log_weights, seed=seed)]

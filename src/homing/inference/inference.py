@@ -46,7 +46,7 @@ class Inference:
         """Whether to believe the posterior, at its default x, by simulations that it was not learned from.
 
         They are kept in the store, and are no round: nothing is ever learned from them. Half of them are drawn from
-        the prior, cut to the region of the last round, the other half from the posterior; `homing.inference.check`
+        the prior, cut to where most of the posterior is, the other half from the posterior; `homing.inference.check`
         says what for. With a few hundred, intervals that are a third too narrow or too wide are found, and shifts by
         half of their width.
 
@@ -69,7 +69,7 @@ class Inference:
             >>> inference = SNPE(np.sin, BoxUniform([-1.0], [1.0]), batched=True, seed=0, show_progress_bars=False)
             >>> _ = inference(num_simulations=60, max_num_epochs=1)
             >>> [verdict.name for verdict in inference.check(20)]
-            ['coverage', 'ranks', 'TARP']
+            ['coverage', 'ranks', 'TARP', 'z-scores']
         """
         if num_simulations != 0:
             check_count(num_simulations)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _BLUE, _ORANGE, _GREEN, _PINK, _SKY = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9"
 ALARM = "#D55E00"
-RIGHT = "a right posterior stays here"  # what bands are called
+RIGHT = "95 % of right posteriors stay here"  # what bands are called
 MARKERS, LINE_STYLES = ("o", "s", "^", "D"), ("-", "--", "-.", ":")
 TEXT = 9.0  # points, of names; numbers are a point smaller
 _COLUMNS = 5  # of small panels

@@ -112,7 +112,8 @@ def _differences(ax: Axes, ranks: np.ndarray, most: int, curves: dict[str, np.nd
     leaves = [bool(((curve < bands[0]) | (curve > bands[1])).any()) for curve in differences]
     strong = list(product(look.LINE_STYLES[:2], look.colors()))
     all_strong, looks, others = len(names) <= len(look.colors()), iter(strong), "the others"
-    for curve, name, out in sorted(zip(differences, names, leaves), key=lambda entry: entry[2]):
+    lines = list(zip(differences, names, leaves))
+    for curve, name, out in lines if all_strong else sorted(lines, key=lambda line: line[2]):
         if all_strong or (out and sum(leaves) <= len(strong)):
             style, color = next(looks)
             ax.step(grid, curve, where="mid", color=color, linestyle=style, linewidth=1.4, label=name)
