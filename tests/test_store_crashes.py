@@ -130,6 +130,32 @@ def test_a_run_killed_at_random_moments_ends_as_if_it_had_not_been(tmp_path):
     campaign(tmp_path, kills=8, workers=[1])
 
 
+BEGUN = """
+import os, signal, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("PRAGMA cache_size = 1")  # so that what is begun reaches the file
+connection.execute("BEGIN")
+connection.execute("UPDATE fact SET value = '0'")
+connection.execute("INSERT INTO fact VALUES ('large', ?, 0)", ("x" * 100_000,))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@posix
+def test_a_reader_comes_after_a_kill_within_a_change_without_a_log(tmp_path):
+    """As while the log is put away: SQLite's journal lies beside the file, and who only reads may not undo it."""
+    path = tmp_path / "run"
+    with open_store(path) as store:
+        store.require(seed=5)
+    before = path.read_bytes()
+    subprocess.run([sys.executable, "-c", BEGUN, str(path)], check=False)
+    assert (tmp_path / "run-journal").exists()
+    assert path.read_bytes() != before
+    with RunView(path) as view:
+        assert view.facts["seed"] == 5
+    assert path.read_bytes() == before
+
+
 @posix
 @pytest.mark.slow
 def test_a_run_killed_200_times(tmp_path):

@@ -73,8 +73,20 @@ def _writer(path: Path) -> str:
 
 def connect(path: Path, write: bool) -> sqlite3.Connection:
     """A connection that starts no transaction by itself."""
+    if not write and beside(path, "-journal").exists():
+        _roll_back(path)
     address = path.absolute().as_uri() + ("?mode=rwc" if write else "?mode=ro")
     return sqlite3.connect(address, uri=True, isolation_level=None, timeout=30.0, check_same_thread=False)
+
+
+def _roll_back(path: Path) -> None:
+    """Undo what a process had begun when it was killed, which SQLite does on reading, but not for who may only read."""
+    with suppress(sqlite3.OperationalError):  # the file is not ours to write: the reader will be told
+        connection = sqlite3.connect(path.absolute().as_uri() + "?mode=rw", uri=True, timeout=30.0)
+        try:
+            connection.execute("PRAGMA application_id").fetchone()
+        finally:
+            connection.close()
 
 
 def recognise(connection: sqlite3.Connection, path: Path) -> None:
