@@ -1,6 +1,6 @@
 """Embeddings of images, series and sets: networks that turn large data into features, trained with the density.
 
-    posterior_nn("nsf", embedding_net=CNNEmbedding())
+    posterior_nn("maf", embedding_net=CNNEmbedding())
 
 Each is a description; the network is made when there are data, with weights of its own for every member of an
 ensemble. What is trained is a posterior given features that were made for it, so no summary statistics need to be

@@ -6,6 +6,7 @@ Written so, it is a reshape and one product of matrices, which every processor d
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -13,12 +14,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from homing.estimators.embedding import Dense, library_of_arrays
+from homing.estimators.embedding import Dense, library_of_arrays, powers
 
 _LAGS = (1, 2, 4, 8)
 _PARTS = 8  # of each axis, whose averages are statistics
-_SHARPNESS = (1.0, 3.0, -1.0, -3.0)  # of the peaks and troughs whose places are
+_FINE_PARTS = 16  # of each axis, among whose smoothed averages peaks and troughs are looked for
+_SHARPNESS = (2.0, -2.0)  # of peaks, and of troughs
 _LEAST_VARIANCE = 1e-4  # of standardised data
+_MOST_CORRELATED = 0.999
 _EVEN = 0.5  # share of the variance of a fresh window's weights that all its entries have alike
 
 
@@ -46,7 +49,10 @@ def windows(x: Array, size: int, dims: int) -> Array:
 
 
 def grid_statistics(x: Any, dims: int) -> Any:
-    """Averages over parts, where these are high and low, the variance, and how neighbours correlate.
+    """Averages over parts, the variance, where there are peaks and troughs, and how neighbours correlate.
+
+    Correlations are on Fisher's scale, on which their noise is even. Of the log variance there are squares and cubes,
+    of the places, which are centred, cubes: see `powers`.
 
     Args:
         x: NumPy or JAX, shape (..., *grid, c), with `dims` axes of the grid.
@@ -57,24 +63,23 @@ def grid_statistics(x: Any, dims: int) -> Any:
 
     Example:
         >>> grid_statistics(np.zeros((5, 100, 2)), 1).shape, grid_statistics(np.zeros((5, 64, 64, 1)), 2).shape
-        ((5, 34), (5, 81))
+        ((5, 38), (5, 83))
     """
     library = library_of_arrays(x)
     lead, axes = x.shape[: x.ndim - dims - 1], tuple(range(-dims - 1, -1))
-    means = x
-    for axis in axes:
-        means = library.moveaxis(library.tensordot(means, _averages(x.shape[axis], _PARTS), (axis, 1)), -1, axis)
+    means, fine = (_averaged(x, axes, parts) for parts in (_parts, _overlapping_parts))
     centred = x - x.mean(axes, keepdims=True)
     variance = (centred**2).mean(axes) + _LEAST_VARIANCE
-    height = means - means.mean(axes, keepdims=True)
+    height = fine - fine.mean(axes, keepdims=True)
     height = height / (height.std(axes, keepdims=True) + 1e-3)
-    parts = [means.reshape(*lead, -1), library.log(variance)]
-    parts += [centres(sharpness * height, dims) for sharpness in _SHARPNESS]
+    places = library.concatenate([centres(sharpness * height, dims) for sharpness in _SHARPNESS], axis=-1)
+    parts = [means.reshape(*lead, -1), powers(library.log(variance)), places, places**3]
     for axis in axes:
         num = x.shape[axis]
         for lag in (lag for lag in _LAGS if lag < num):
             early, late = (_cut(centred, axis, start, num - lag) for start in (0, lag))
-            parts.append((early * late).mean(axes) / variance)
+            correlation = (early * late).mean(axes) / variance
+            parts.append(library.arctanh(library.clip(correlation, -_MOST_CORRELATED, _MOST_CORRELATED)))
     return library.concatenate(parts, axis=-1)
 
 
@@ -112,9 +117,26 @@ def _cut(x: Any, axis: int, start: int, length: int) -> Any:
     return x[tuple(index)]
 
 
-def _averages(num: int, parts: int) -> np.ndarray:
+def _averaged(x: Any, axes: tuple[int, ...], matrix_for: Callable[[int], np.ndarray]) -> Any:
+    """Averages along each of these axes, by a matrix for its length."""
+    library = library_of_arrays(x)
+    for axis in axes:
+        x = library.moveaxis(library.tensordot(x, matrix_for(x.shape[axis]), (axis, 1)), -1, axis)
+    return x
+
+
+def _parts(num: int, most: int = _PARTS) -> np.ndarray:
     """The matrix, shape (parts, num), that averages over nearly equal parts; one part an entry where there are few."""
-    parts = min(parts, num)
+    parts = min(most, num)
     part = np.arange(num) * parts // num
     matrix = (part == np.arange(parts)[:, None]).astype(np.float32)
     return matrix / matrix.sum(1, keepdims=True)
+
+
+def _overlapping_parts(num: int) -> np.ndarray:
+    """The same for finer parts, each averaged with its neighbours by the weights 1, 4, 6, 4, 1."""
+    matrix = _parts(num, _FINE_PARTS)
+    for _ in range(2):
+        around = np.pad(matrix, [(1, 1), (0, 0)], mode="edge")
+        matrix = (around[:-2] + 2 * around[1:-1] + around[2:]) / 4
+    return matrix

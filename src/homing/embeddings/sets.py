@@ -24,13 +24,14 @@ from jax import Array
 
 from homing.embeddings.plain import MLPEmbedding
 from homing.errors import ArgumentError, ShapeError
-from homing.estimators.embedding import Body, Embedding, EmbeddingNet, library_of_arrays
+from homing.estimators.embedding import Body, Embedding, EmbeddingNet, library_of_arrays, powers
 from homing.estimators.standardize import Standardize, ZScore
 
 Pool = Literal["mean", "sum", "max"]
 
 _POOLS = ("mean", "sum", "max")
 _LEAST_VARIANCE = 1e-4  # of standardised data
+_MOST_BENT = 32  # entries of a trial up to which powers of its means and variances are statistics
 
 
 class Trials(Body):
@@ -61,7 +62,9 @@ class Trials(Body):
 
         means = mean(trials)
         variances = mean((trials - means[..., None, :]) ** 2) + _LEAST_VARIANCE
-        return library.concatenate([library.log1p(count.astype(np.float32)), means, library.log(variances)], axis=-1)
+        both = library.concatenate([means, library.log(variances)], axis=-1)
+        known = powers(both) if trials.shape[-1] <= _MOST_BENT else both
+        return library.concatenate([library.log1p(count.astype(np.float32)), known], axis=-1)
 
     def _split(self, x: Any) -> tuple[Any, Any]:
         """Trials (..., most, p), and which of them there are, (..., most)."""

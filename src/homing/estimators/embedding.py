@@ -157,6 +157,12 @@ def simple_features(embedding: Any, x: Any) -> Any:
     return embedding.body.summary(x) if isinstance(embedding, EmbeddingNet) else x.reshape(len(x), -1)
 
 
+def powers(values: Any) -> Any:
+    """NumPy or JAX values of shape (..., p), their squares and cubes, (..., 3 p): a regression on them follows the bend
+    of the map that takes a uniform prior to a normal one."""
+    return library_of_arrays(values).concatenate([values, values**2, values**3], axis=-1)
+
+
 def library_of_arrays(x: Any) -> Any:
     """jax.numpy for JAX's arrays, NumPy for NumPy's."""
     return jnp if isinstance(x, jax.Array) else np

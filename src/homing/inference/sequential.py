@@ -111,6 +111,7 @@ class Sequential(Inference):
         known = unprepared_prior(prior)
         self._bars = how["show_progress_bars"]
         self._learned: Learned | None = None
+        self._embedding_net = embedding_net
         campaign = Campaign(
             known,
             None if simulator is None else unprepared_simulator(simulator, known.kind, how["batched"]),
@@ -218,7 +219,7 @@ class Sequential(Inference):
                 method's own.
             stop: When to stop before the budget is spent; None to spend it.
             on_round: Told each round's record as it is finished.
-            options: What to learn, for example `SideOptions(members=2)`.
+            options: What to learn, for example `SideOptions(members=2)`, its builder included.
 
         Returns:
             The posterior at x_o.
@@ -273,6 +274,11 @@ class Sequential(Inference):
         sizes = check_driver(num_simulations, num_rounds, self.prior.dim)
         method = as_method(self.default_method if proposal is None else proposal)
         learner = options or self.learner
+        if self._embedding_net is not None and learner.embedding_net is None:
+            raise ArgumentError(
+                f"options say what is learned; their builder has no embedding_net, while {self.name} was given one. "
+                "Give options the same builder: SideOptions(builder=posterior_nn(embedding_net=...))."
+            )
         return Drive(self._campaign, self.prior, x_o, sizes, stop or Stop(), method, learner, self._bars)
 
     def _options(self, training: dict[str, Any]) -> TrainOptions:
