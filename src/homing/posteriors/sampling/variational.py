@@ -114,7 +114,7 @@ def _fit(flow: Any, target: Any, seed: Any, num_steps: int, particles: int) -> l
         params, state = carry
         grads = jax.grad(loss)(params, key)
         updates, new_state = optimizer.update(grads, state, params)
-        finite = jnp.isfinite(optax.tree.norm(grads))
+        finite = jnp.all(jnp.stack([jnp.isfinite(part).all() for part in jax.tree.leaves(grads)]))
         new = optax.apply_updates(params, updates), new_state
         return jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, carry), None
 
