@@ -1,5 +1,7 @@
 """Every method by name: a known posterior over rounds, by the driver and by hand; what they refuse."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import gamma, multivariate_normal, norm
@@ -43,7 +45,7 @@ def runs():
     def run(method):
         if method not in done:
             inference = made(method)
-            done[method] = inference.run(X_O, 500), inference
+            done[method] = inference.run(X_O, 500, options=replace(inference.learner, members=2)), inference
         return done[method]
 
     return run
@@ -88,7 +90,9 @@ def test_it_can_be_saved(method, runs, tmp_path):
     np.testing.assert_array_equal(again.log_prob(X_O[None]), posterior.log_prob(X_O[None]))
 
 
-@pytest.mark.parametrize("method", [SNPE_B, SNPE_A, SNRE_B], ids=lambda method: method.name)
+@pytest.mark.parametrize(
+    "method", [SNPE_B, SNPE_A, pytest.param(SNRE_B, marks=pytest.mark.slow)], ids=lambda method: method.name
+)
 def test_rounds_by_hand(method):
     inference = made(method)
     proposal = None
@@ -195,6 +199,7 @@ def test_what_they_refuse():
         made(SNLE, sample_with="gibbs")
 
 
+@pytest.mark.slow
 def test_a_ratio_run_goes_on_where_it_ended(tmp_path):
     path = tmp_path / "run.homing"
     inference = made(SNRE_B, store=path)

@@ -25,7 +25,7 @@ _spec.loader.exec_module(metric)
 DRAWS = 5000
 SECONDS = 180  # of the processor, in which each run is done
 FAILING = 0.08  # of the draws, where no simulation can be valid: a density that is learned does not end on a line
-QUICK = {"an edge", "fifty"}
+QUICK = {"fifty"}
 BOUNDS = {
     "two modes": 0.57,
     "four modes": 0.62,

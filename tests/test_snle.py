@@ -7,6 +7,7 @@ import pytest
 from paramax import unwrap
 from scipy.stats import gamma, norm
 
+from homing.diagnostics import check_misspecification
 from homing.errors import ArgumentError, NotTrainedError, ObservationError
 from homing.estimators import likelihood_nn
 from homing.inference import SNLE, infer, simulate_for_sbi
@@ -102,7 +103,7 @@ def test_one_trial_unlike_all_data_is_warned_of(finished):
     trials[7] = 9.0
     with pytest.warns(UserWarning, match="x_o is unlike the 270 data"):
         other.set_default_x(trials)
-    assert other.check()["misspecification"].level == "fail"
+    assert check_misspecification(other.predicted, trials).level == "fail"
 
 
 def test_the_region_of_several_trials_is_that_of_one():
