@@ -38,7 +38,8 @@ def test_the_wheel_works_in_a_clean_environment(wheel, tmp_path):
     venv.create(tmp_path / "venv", with_pip=True)
     python = str(tmp_path / "venv" / ("Scripts" if os.name == "nt" else "bin") / "python")
     quiet = ["--quiet", "--disable-pip-version-check"]
-    subprocess.run([python, "-m", "pip", "install", *quiet, str(wheel)], check=True)
+    clean = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
+    subprocess.run([python, "-m", "pip", "install", *quiet, str(wheel)], env=clean, check=True)
     code = """
 import doctest, sys
 import homing
@@ -53,6 +54,5 @@ assert abs(posterior.sample((1000,)).mean() - 0.5) < 0.1
 assert not {"torch", "numpyro", "pandas"} & set(sys.modules)
 print("works")
 """
-    clean = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
     done = subprocess.run([python, "-c", code], cwd=tmp_path, env=clean, capture_output=True, text=True, check=False)
     assert done.stdout == "works\n", done.stderr
