@@ -168,6 +168,18 @@ def test_data_of_any_shape_through_an_embedding():
     assert check["predictive"].curves["replicated"].shape == (30, 3, 2)
 
 
+def test_data_of_more_numbers_than_can_be_compared():
+    def simulate(theta, rng):
+        return np.repeat(theta[:, :1], 4097, axis=1) + 0.3 * rng.normal(size=(len(theta), 4097))
+
+    builder = posterior_nn("maf", embedding_net=lambda x: x.reshape(-1, 17).mean(1)[:2])
+    inference = snpe(simulate, density_estimator=builder)
+    inference(num_simulations=100, max_num_epochs=5).set_default_x(np.full(4097, 0.2))
+    names = {verdict.name for verdict in inference.check(60)}
+    assert "posterior SBC" in names
+    assert "predictive" not in names
+
+
 def test_simulations_that_fail_are_left_out():
     def fails(theta, rng):
         x = theta + 0.1 * rng.normal(size=theta.shape)

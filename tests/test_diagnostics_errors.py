@@ -15,6 +15,7 @@ from homing.diagnostics import (
     check_posterior_sbc,
     check_predictive,
     check_ranks,
+    check_sampler,
     check_shrinkage,
     check_tarp,
     check_truncation,
@@ -104,6 +105,9 @@ def test_audits_take_care_beyond_their_bounds_only():
     ]
     assert check_agreement(0.5, float("nan"), 100).level == "pass"
     assert [check_disagreement(nats, 4, 100).level for nats in (0.1, 1.0)] == ["pass", "care"]
+    none = float("nan")
+    assert [check_sampler(rhat, none, 100).level for rhat in (1.01, 1.1, 2.0)] == ["pass", "care", "fail"]
+    assert [check_sampler(none, khat, 100).level for khat in (0.5, 0.8, 1.5)] == ["pass", "care", "fail"]
     assert [check_boundary(0.1, where, 100).level for where in ("", "theta[0] at its lower bound")] == ["pass", "care"]
 
 

@@ -270,6 +270,17 @@ def test_from_a_live_object_and_from_what_open_returned(run, tmp_path):
     started.close()
 
 
+def test_the_runs_own_check_is_told_until_more_is_learned(tmp_path):
+    started = by_hand()
+    check = started.check(60)
+    found = read(started.report(tmp_path / "checked.html")).text
+    assert check.sentence in found
+    assert "Not checked" not in found
+    started(60, max_num_epochs=2)
+    assert "Not checked" in read(started.report(tmp_path / "learned.html")).text
+    started.close()
+
+
 def test_a_posterior_of_the_callers(run, tmp_path):
     posterior = posterior_of(made("mdn"), PRIOR)
     found = read(homing.report(run, tmp_path / "page.html", posterior=posterior, x=X_O))

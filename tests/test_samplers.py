@@ -185,6 +185,12 @@ class TestEnsemble:
         assert posterior.log_prob([[-0.45]])[0] == pytest.approx(exact, abs=0.05)
         assert "mixture of 2 posteriors" in str(posterior)
 
+    def test_it_reports_the_worst_of_its_samplers(self):
+        posterior = self.made()
+        each = [member.sampling_info() for member in posterior.posteriors]
+        for name, choose in {"evidence_khat": max, "evidence_effective": min}.items():
+            assert posterior.sampling_info()[name] == choose(info[name] for info in each)
+
     def test_what_it_refuses(self):
         with pytest.raises(ArgumentError, match="needs at least one"):
             EnsemblePosterior([])
@@ -231,3 +237,12 @@ def test_what_conditionals_refuse():
     box = MCMCPosterior(lambda theta, x: theta[:, 0], BoxUniform([0.0], [1.0]), x_o=[0.0])
     with pytest.raises(ArgumentError, match="condition must lie within the prior's support"):
         box.conditional_corrcoeff([2.0])
+
+
+def test_a_target_wider_than_its_proposals_is_reported_and_doubted():
+    posterior = ImportanceSamplingPosterior(
+        lambda theta, x: 0.4 * (theta**2).sum(1), NORMAL, x_o=X_O, show_progress_bars=False
+    )
+    khat = posterior.sampling_info()["khat"]
+    assert khat > 0.6  # weights exp(.4 z^2) of a normal z: .8 in the limit
+    assert posterior.check()["sampler"].statistic == khat

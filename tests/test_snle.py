@@ -85,13 +85,20 @@ def test_a_default_x_of_several_trials(finished):
     assert "x=[[0.3, -0.2], [0.3, -0.2], [0.3, -0.2]]" in str(other)
 
 
-def test_a_run_to_several_trials():
+def test_a_run_to_several_trials(tmp_path):
     """A region as narrow as all trials make it would be too narrow to learn in."""
     trials = X_O + NOISE * np.array([[1.0, -0.5], [-1.0, 0.5], [0.5, 1.0], [-0.5, -1.0]])
     inference = SNLE(Linear(), BOX, seed=4, batched=True, show_progress_bars=False)
     posterior = inference.run(trials, 300, num_rounds=2, options=QUICK)
     mean, std = posterior.sample((4000,)).mean(0), NOISE / 2
     np.testing.assert_allclose(mean, trials.mean(0), atol=0.6 * std)  # 60 rows' own error is .25
+    check = inference.check(20)  # which says what it did not look at
+    assert check.num_simulations == 0
+    assert check["calibration"].level == "care"
+    assert check.sentence.endswith("calibration was not looked at, and nothing was simulated: x_o is 4 trials.")
+    page = inference.report(tmp_path / "report.html", check=check).read_text(encoding="utf-8")
+    assert "figure-posterior" in page
+    assert "x_o is 4 trials" in page
 
 
 def test_one_trial_unlike_all_data_is_warned_of(finished):

@@ -1,6 +1,12 @@
 """Whether to believe a posterior: arrays in, a verdict out."""
 
-from homing.diagnostics.audits import check_agreement, check_boundary, check_disagreement, check_truncation
+from homing.diagnostics.audits import (
+    check_agreement,
+    check_boundary,
+    check_disagreement,
+    check_sampler,
+    check_truncation,
+)
 from homing.diagnostics.c2st import check_c2st
 from homing.diagnostics.coverage import check_coverage
 from homing.diagnostics.local_c2st import check_local_c2st
@@ -27,6 +33,7 @@ __all__ = [
     "check_posterior_sbc",
     "check_predictive",
     "check_ranks",
+    "check_sampler",
     "check_shrinkage",
     "check_tarp",
     "check_truncation",

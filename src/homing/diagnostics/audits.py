@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import gammainc
 
-from homing.diagnostics.verdict import Verdict, level_of
+from homing.diagnostics.verdict import Level, Verdict, level_of
 
 _MOST_KHAT = 0.7
 _LEAST_EFFECTIVE, _LESS_EFFECTIVE = 0.1, 0.25  # the second where k̂ is larger
@@ -67,6 +67,42 @@ def check_disagreement(nats: float, members: int, num_draws: int) -> Verdict:
             "few simulations for them."
         )
     return Verdict("members", "pass" if good else "care", nats, None, num_draws, None, sentence)
+
+
+def check_sampler(rhat: float, khat: float, num_draws: int) -> Verdict:
+    """Whether the draws at x_o are those of what was learned, by what their sampler reports of itself.
+
+    Args:
+        rhat: R-hat of the chains, the worst over parameters; NaN if there are none.
+        khat: The Pareto shape of the importance weights; NaN if there are none.
+        num_draws: How many draws.
+
+    Returns:
+        The verdict; its statistic is `rhat`, or `khat` without chains. It takes care above an R-hat of 1.05 or a shape
+        of 0.7, and fails above 1.2 or 1.
+
+    Source: Vehtari, Gelman, Simpson, Carpenter, Bürkner, *Rank-normalization, folding, and localization: an improved
+        R-hat*, 2021, https://arxiv.org/abs/1903.08008; Vehtari, Simpson, Gelman, Yao, Gabry, *Pareto smoothed
+        importance sampling*, 2024, https://arxiv.org/abs/1507.02646.
+
+    Example:
+        >>> check_sampler(2.0, float("nan"), 1000).sentence
+        'The chains that drew the posterior disagree (R-hat 2): the draws are not yet those of what was learned.'
+    """
+    level: Level = "fail" if rhat > 1.2 or khat > 1.0 else "care" if rhat > 1.05 or khat > 0.7 else "pass"
+    statistic, name = (khat, "Pareto shape") if np.isnan(rhat) else (rhat, "R-hat")
+    sentence = f"The sampler reports draws of what was learned ({name} {statistic:.3g})."
+    if level != "pass" and rhat > 1.05:
+        sentence = (
+            f"The chains that drew the posterior disagree (R-hat {rhat:.3g}): the draws are not yet those of what was "
+            "learned."
+        )
+    elif level != "pass":
+        sentence = (
+            f"A few of the sampler's proposals carry all the weight (Pareto shape {khat:.3g}): the draws may not be "
+            "those of what was learned."
+        )
+    return Verdict("sampler", level, statistic, None, num_draws, None, sentence)
 
 
 def check_boundary(mass: float, where: str, num_draws: int) -> Verdict:

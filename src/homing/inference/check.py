@@ -40,7 +40,7 @@ from homing.diagnostics import (
     sbc_ranks,
 )
 from homing.diagnostics.pairs import normalised
-from homing.diagnostics.predictive import LEAST_ROWS
+from homing.diagnostics.predictive import LEAST_ROWS, MOST_ENTRIES
 from homing.inference.apart import Apart
 from homing.inference.campaign import Campaign
 from homing.inference.left_out import check_left_out, contained
@@ -80,7 +80,7 @@ def check_run(
     """
     x_o = None if posterior.default_x is None else posterior.condition_of()
     if x_o is not None and x_o.shape != posterior.x_shape:
-        return posterior.check()  # of several trials: what else there is compares single ones
+        return _of_trials(posterior, len(x_o), num_simulations)
     seed = random.word(campaign.seed, "check", campaign.newest, apart.count)
     proposal = _where(campaign, posterior, x_o, seed)
     region = proposal.region if isinstance(proposal, TruncatedPrior) else None
@@ -100,6 +100,15 @@ def check_run(
     check = Check(tuple(verdicts), num_simulations)
     apart.keep(check)
     return check
+
+
+def _of_trials(posterior: Posterior, num_trials: int, asked: int) -> Check:
+    """At several trials: what else there is compares single data, and is not looked at."""
+    verdicts = list(posterior.check())
+    if asked:
+        sentence = f"Calibration was not looked at, and nothing was simulated: x_o is {num_trials} trials."
+        verdicts.append(Verdict("calibration", "care", 0.0, None, 0, None, sentence))
+    return Check(tuple(verdicts))
 
 
 def direct_side(posterior: Posterior) -> DirectPosterior | None:
@@ -258,7 +267,7 @@ def _at_x_o(posterior: Posterior, x_o: np.ndarray, region: Region | None, pool: 
 
 def _about_x_o(x_o: np.ndarray, x: np.ndarray, pool: _Pool | None, seed: int) -> list[Verdict]:
     """Posterior SBC and the posterior predictive check, by data that draws of the posterior at x_o made."""
-    verdicts = [check_predictive(x_o, x)] if len(x) >= LEAST_ROWS else []
+    verdicts = [check_predictive(x_o, x)] if len(x) >= LEAST_ROWS and x_o.size <= MOST_ENTRIES else []
     if pool is not None:
         verdicts.append(check_posterior_sbc(pool.theta[:, 0], pool.theta[:, 1:], pool.log_weights, seed=seed))
     return verdicts

@@ -16,6 +16,7 @@ from homing import random
 from homing.diagnostics import Predictive
 from homing.errors import ArgumentError
 from homing.posteriors.posterior import Posterior
+from homing.posteriors.sampled import SampledPosterior, worst
 from homing.priors import same_distribution
 
 
@@ -104,6 +105,18 @@ class EnsemblePosterior(Posterior):
             log_weights = np.log(self.weights)
         terms = [weight + member.log_prob_normal(z, x) for weight, member in zip(log_weights, self.posteriors)]
         return np.logaddexp.reduce(terms, axis=0)
+
+    def sampling_info(self, x: Any | None = None) -> dict[str, float]:
+        """How well the draws at x came about.
+
+        Args:
+            x: The observation; the default x if None.
+
+        Returns:
+            What `MCMCPosterior.sampling_info` has of the posteriors that sample, the worst of each; empty if none does.
+        """
+        at = self.condition_of(x)
+        return worst([member.sampling_info(at) for member in self.posteriors if isinstance(member, SampledPosterior)])
 
     @property
     def _learned(self) -> dict[str, Any]:

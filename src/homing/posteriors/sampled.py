@@ -12,7 +12,7 @@ https://arxiv.org/abs/1903.04057.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar, NamedTuple
 
@@ -20,7 +20,7 @@ import numpy as np
 
 from homing import random
 from homing.arrays import to_numpy
-from homing.diagnostics import Predictive, Verdict, check_disagreement
+from homing.diagnostics import Predictive, Verdict, check_disagreement, check_sampler
 from homing.errors import ArgumentError
 from homing.posteriors.conditionals import Conditionals
 from homing.posteriors.cover import cover
@@ -36,7 +36,10 @@ from homing.priors import Prior, as_prior
 BANK = 16_384  # draws for an x without sampling anew; they are kept, and given again
 _LEAST_BANK = 2048
 CANDIDATES = 16_384  # importance draws for the constants
-_WORST = {"rhat": max, "khat": max, "divergences": sum, "effective": sum, "acceptance": min}
+_WORST = {
+    **{"rhat": max, "khat": max, "divergences": sum, "effective": sum, "acceptance": min},
+    **{"evidence_effective": min, "evidence_khat": max},
+}
 
 
 class Side(NamedTuple):
@@ -56,6 +59,12 @@ class Side(NamedTuple):
     effective: float
     khat: float
     info: Mapping[str, float]
+
+
+def worst(infos: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """What several samplers report, as one: the worst of each, and the sum of what they counted."""
+    names = dict.fromkeys(name for info in infos for name in info)
+    return {name: float(_WORST[name](info[name] for info in infos if name in info)) for name in names}
 
 
 class SampledPosterior(Posterior):
@@ -171,7 +180,7 @@ class SampledPosterior(Posterior):
         with ThreadPoolExecutor(THREADS) as pool:
             drawn = list(pool.map(one, range(members)))
         z = random.generator(seed, "order").permutation(np.concatenate([part.z for part in drawn]))[:num]
-        return z, {name: float(_WORST[name](part.info[name] for part in drawn)) for name in drawn[0].info}
+        return z, worst([part.info for part in drawn])
 
     def log_density(self, z: np.ndarray, x: np.ndarray) -> np.ndarray:
         """The log density of rows z, shape (n, d), at x; shape (n,)."""
@@ -186,8 +195,11 @@ class SampledPosterior(Posterior):
         return float(np.maximum((np.exp(ratios) * ratios).mean(), 0.0))
 
     def _audits(self, x: np.ndarray) -> list[Verdict]:
-        nats = self.disagreement(x, 0)
-        told = [] if nats is None else [check_disagreement(nats, self.surrogate.num_members, len(self.side(x).z))]
+        nats, side = self.disagreement(x, 0), self.side(x)
+        told = [] if nats is None else [check_disagreement(nats, self.surrogate.num_members, len(side.z))]
+        rhat, khat = (side.info.get(name, float("nan")) for name in ("rhat", "khat"))
+        if np.isfinite([rhat, khat]).any():
+            told.append(check_sampler(rhat, khat, len(side.z)))
         return [*told, *super()._audits(x)]
 
     def at_each(self, x: np.ndarray, num: int, seed: int) -> Conditionals:

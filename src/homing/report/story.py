@@ -12,7 +12,7 @@ from homing import random
 from homing.diagnostics import Check
 from homing.errors import ArgumentError, HomingError
 from homing.plots.arguments import limits_within, read_labels, read_points
-from homing.posteriors import Posterior, check_observation
+from homing.posteriors import Posterior
 from homing.runs import OpenedRun, Rounds
 from homing.simulation import Round
 
@@ -27,7 +27,7 @@ class Learned:
     Attributes:
         round: The round after which it was learned; None if the caller brought it.
         posterior: As it was learned.
-        x_o: The observation, shape x_shape.
+        x_o: The observation, shape x_shape, or (num_trials, *x_shape).
         draws: Shape (NUM_DRAWS, d).
         prior: Draws from the prior, shape (NUM_DRAWS, d).
         rounds: Draws after each round, shape (NUM_EARLIER, d), by number; rounds without a posterior are left out.
@@ -136,7 +136,7 @@ def _learn(
     at = x if x is not None else newest.default_x if newest.default_x is not None else run.facts.get("x_o")
     if at is None:
         return None, "The run knows no observation, so there is nothing to condition the posterior on: pass x=..."
-    x_o = check_observation(at, newest.x_shape)
+    x_o = newest.condition_of(at)
 
     def drawn(num: int, key: str, posterior: Callable[[], Posterior]) -> np.ndarray:
         """Draws, made only if the memory has none that were made in the same way."""
