@@ -16,7 +16,7 @@ from homing.inference import SNPE
 from homing.inference.apart import Apart
 from homing.inference.check import _about_x_o, _near, _pool_about, _pool_near, _z_scores
 from homing.inference.sides import SideOptions
-from homing.posteriors import Conditionals, Posterior
+from homing.posteriors import Conditionals, MCMCPosterior, Posterior
 from homing.priors import BoxUniform, as_prior
 from homing.proposals import FromPrior, Region
 from homing.training import FitOptions
@@ -381,15 +381,39 @@ def test_a_check_of_a_wrong_posterior_finds_it_in_the_region_and_about_x_o(wrong
     assert found["posterior SBC"] < 0.05
 
 
-def test_a_posterior_without_a_region_is_checked_about_x_o_alone():
+@pytest.mark.parametrize("multi_round", [True, False])
+def test_a_posterior_of_another_kind_is_checked_by_its_density(multi_round):
     def simulate(theta, rng):
         return theta + 0.5 * rng.normal(size=theta.shape)
 
     normal = [scipy.stats.norm(), scipy.stats.norm()]
-    for multi_round, names in ((True, {"predictive", "posterior SBC"}), (False, {"coverage", "ranks", "TARP"})):
-        inference = SNPE(simulate, normal, seed=0, batched=True, show_progress_bars=False)
-        check = inference.check(80, posterior=Exact(x_o=np.zeros(2), multi_round=multi_round))
-        assert names <= {verdict.name for verdict in check}
-        assert ("coverage" in {verdict.name for verdict in check}) != multi_round
-        assert check.level != "fail"
-        assert check["predictive"].n == (80 if multi_round else 40)
+    inference = SNPE(simulate, normal, seed=0, batched=True, show_progress_bars=False)
+    check = inference.check(80, posterior=Exact(x_o=np.zeros(2), multi_round=multi_round))
+    assert {"coverage", "ranks", "TARP", "predictive", "posterior SBC"} <= {verdict.name for verdict in check}
+    assert check.level != "fail"
+    assert check["coverage"].n == check["predictive"].n == 40
+
+
+@pytest.mark.parametrize(
+    ("noise", "level", "reads"), [(0.5, "pass", ""), (0.3, "fail", "overconfident"), (1.0, "care", "conservative")]
+)
+def test_a_check_of_a_likelihood(noise, level, reads):
+    """The exact one; too narrow; too wide."""
+
+    def simulate(theta, rng):
+        return theta + 0.5 * rng.normal(size=theta.shape)
+
+    normal = [scipy.stats.norm(), scipy.stats.norm()]
+    posterior = MCMCPosterior(
+        lambda theta, x: -0.5 * ((theta - x) ** 2).sum(1) / noise**2,
+        as_prior(normal),
+        (2,),
+        x_o=np.array([0.5, -0.5]),
+        multi_round=True,
+        bank=2048,
+        show_progress_bars=False,
+    )
+    inference = SNPE(simulate, normal, seed=1, batched=True, show_progress_bars=False)
+    check = inference.check(200, posterior=posterior)
+    assert check.level == level
+    assert check["coverage"].reads == reads

@@ -151,7 +151,7 @@ def test_the_exact_posteriors_are_densities_of_their_draws(name):
         ("normal", "mdn", (500, 500), 0.08),
         ("correlated", "mdn", (300, 300, 300), 0.08),
         ("uniform", "mdn", (500, 500), 0.2),
-        ("mixture", "nsf", (700, 700), 0.4),
+        pytest.param("mixture", "nsf", (700, 700), 0.4, marks=pytest.mark.slow),
         ("moons", "nsf", (700, 700), 0.7),
     ],
 )

@@ -3,8 +3,10 @@ r"""Audits: what a posterior tells of itself without a simulation, as verdicts.
 They have no p-value: each compares a number with one beyond which it is known to be a sign of trouble.
 
 Sources: Vehtari, Simpson, Gelman, Yao, Gabry, *Pareto smoothed importance sampling*, 2024,
-    https://arxiv.org/abs/1507.02646 (k̂); Deistler, Goncalves, Macke, *Truncated proposals for scalable and hassle-free
-    simulation-based inference*, 2022, https://arxiv.org/abs/2210.04815 (bounds, and what a truncation may lose).
+    https://arxiv.org/abs/1507.02646 (k̂); Vehtari, Gelman, Simpson, Carpenter, Bürkner, *Rank-normalization, folding,
+    and localization: an improved R̂*, 2021, https://arxiv.org/abs/1903.08008; Deistler, Goncalves, Macke, *Truncated
+    proposals for scalable and hassle-free simulation-based inference*, 2022, https://arxiv.org/abs/2210.04815 (bounds,
+    and what a truncation may lose).
 """
 
 from __future__ import annotations
@@ -80,10 +82,6 @@ def check_sampler(rhat: float, khat: float, num_draws: int) -> Verdict:
     Returns:
         The verdict; its statistic is `rhat`, or `khat` without chains. It takes care above an R-hat of 1.05 or a shape
         of 0.7, and fails above 1.2 or 1.
-
-    Source: Vehtari, Gelman, Simpson, Carpenter, Bürkner, *Rank-normalization, folding, and localization: an improved
-        R-hat*, 2021, https://arxiv.org/abs/1903.08008; Vehtari, Simpson, Gelman, Yao, Gabry, *Pareto smoothed
-        importance sampling*, 2024, https://arxiv.org/abs/1507.02646.
 
     Example:
         >>> check_sampler(2.0, float("nan"), 1000).sentence

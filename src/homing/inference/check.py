@@ -7,8 +7,7 @@ TARP, and L-C2ST at x_o, all of which are right for pairs of a truncated prior (
 within the region that the last round was cut to. At the very edge of that, a density learned within it would have to
 end abruptly, which no flow does, and which does not matter at x_o. The other half are \(\theta' \sim q(\theta \mid
 x_o)\): posterior SBC, about x_o alone (Säilynoja et al.), and data to compare x_o with. Both halves are truths before
-draws that are as good, so both count for the z-scores. Without an x_o all are from the whole prior; a posterior that
-was made for x_o and has no density to cut a region by is looked at by the second half alone.
+draws that are as good, so both count for the z-scores. Without an x_o all are from the whole prior.
 
 Where drawing at a new x is costly, draws of the direct side stand for the posterior's, with weights.
 
@@ -87,7 +86,8 @@ def check_run(
     verdicts = [] if x_o is None else list(posterior.check())
     if x_o is not None:
         verdicts += _from_rows(campaign, posterior, method, x_o)
-    near, about = _split(num_simulations, posterior, x_o, proposal)
+    about = 0 if x_o is None else num_simulations // 2
+    near = num_simulations - about
     pools: list[_Pool | None] = []
     if near:
         pools.append(_pool_near(posterior, region, *apart.simulate(near, proposal), seed))
@@ -121,7 +121,7 @@ def direct_side(posterior: Posterior) -> DirectPosterior | None:
 def _where(campaign: Campaign, posterior: Posterior, x_o: np.ndarray | None, seed: int) -> Proposal:
     """The prior, cut to where most of the posterior is, within what it was learned from."""
     last = _last_region(campaign)
-    if x_o is None or direct_side(posterior) is None:
+    if x_o is None:
         return FromPrior(posterior.prior)
     region = posterior_region(posterior, _EPSILON, seed)
     if last is not None and last.contains(region.draws).mean() > 0.5:  # or it is not of this run
@@ -134,15 +134,6 @@ def _last_region(campaign: Campaign) -> Region | None:
     """What the last round's prior was cut to, if it was."""
     last = campaign.proposals.get(campaign.newest)
     return last.region if isinstance(last, TruncatedPrior) else None
-
-
-def _split(num: int, posterior: Posterior, x_o: np.ndarray | None, proposal: Proposal) -> tuple[int, int]:
-    """How many simulations are from the prior, and how many from the posterior."""
-    if x_o is None:
-        return num, 0
-    if posterior.multi_round and isinstance(proposal, FromPrior):
-        return 0, num  # made for x_o, with no region about it: it says nothing of the whole prior
-    return num - num // 2, num // 2
 
 
 def _from_rows(campaign: Campaign, posterior: Posterior, method: Method | None, x_o: np.ndarray) -> list[Verdict]:
