@@ -16,7 +16,8 @@ from scipy.special import gammainc
 
 from homing.diagnostics.verdict import Level, Verdict, level_of
 
-_MOST_KHAT = 0.7
+_MOST_KHAT, _WRONG_KHAT = 0.7, 1.0
+_MOST_RHAT, _WRONG_RHAT = 1.05, 1.2
 _LEAST_EFFECTIVE, _LESS_EFFECTIVE = 0.1, 0.25  # the second where k̂ is larger
 _MOST_DISAGREEMENT = 0.3  # of log M, what a draw can tell at most about which member it is of
 _MOST_LOST = 0.01  # of the posterior, beyond a region, by simulations, and
@@ -87,19 +88,21 @@ def check_sampler(rhat: float, khat: float, num_draws: int) -> Verdict:
         >>> check_sampler(2.0, float("nan"), 1000).sentence
         'The chains that drew the posterior disagree (R-hat 2): the draws are not yet those of what was learned.'
     """
-    level: Level = "fail" if rhat > 1.2 or khat > 1.0 else "care" if rhat > 1.05 or khat > 0.7 else "pass"
-    statistic, name = (khat, "Pareto shape") if np.isnan(rhat) else (rhat, "R-hat")
-    sentence = f"The sampler reports draws of what was learned ({name} {statistic:.3g})."
-    if level != "pass" and rhat > 1.05:
+    level: Level = "care" if rhat > _MOST_RHAT or khat > _MOST_KHAT else "pass"
+    if rhat > _WRONG_RHAT or khat > _WRONG_KHAT:
+        level = "fail"
+    sentence = "By what the sampler reports, the draws are those of what was learned."
+    if rhat > _MOST_RHAT:
         sentence = (
             f"The chains that drew the posterior disagree (R-hat {rhat:.3g}): the draws are not yet those of what was "
             "learned."
         )
-    elif level != "pass":
+    elif khat > _MOST_KHAT:
         sentence = (
             f"A few of the sampler's proposals carry all the weight (Pareto shape {khat:.3g}): the draws may not be "
             "those of what was learned."
         )
+    statistic = khat if np.isnan(rhat) else rhat
     return Verdict("sampler", level, statistic, None, num_draws, None, sentence)
 
 
