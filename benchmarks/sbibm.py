@@ -28,9 +28,9 @@ DRAWS = 10_000
 
 
 def one_run(
-    data: str, method: str, proposal: str | None, name: str, observation: int, budget: int, seed: int, exact: bool
+    data: str, name: str, observation: int, budget: int, seed: int, exact: bool, method: str = "SNPE", **how: Any
 ) -> dict[str, Any]:
-    """One run of the driver, and its score."""
+    """One run of the driver, and its score; `how` are further arguments of `run`."""
     task = tasks.make(name, data)
     x_o, _, reference = tasks.load(data, name, observation)
     prior = BoxUniform(*task.prior) if isinstance(task.prior, tuple) else task.prior
@@ -43,14 +43,13 @@ def one_run(
 
     inference: Any = METHODS[method](simulator, prior, seed=seed, batched=True, show_progress_bars=False)  # type: ignore[call-arg]
     began = time.perf_counter()
-    posterior = inference.run(x_o, budget, proposal=proposal)
+    posterior = inference.run(x_o, budget, **how)
     draws = posterior.sample((DRAWS,))
     seconds = time.perf_counter() - began
     simulating = sum(record.seconds.get("simulate", 0.0) for record in inference.rounds)
     outside = int((~inference.prior.is_inside(draws)).sum())
     last = inference.rounds[-1]
     return {
-        "method": method if proposal is None else f"{method} {proposal}",
         "task": name,
         "observation": observation,
         "budget": budget,
@@ -109,10 +108,10 @@ def main() -> None:
     wanted = [(t, o, b, s) for b in given.budgets for s in given.seeds for o in given.observations for t in given.tasks]
     wanted = [key for key in wanted if (*key, metric) not in done]
     with ProcessPoolExecutor(given.jobs, mp_context=get_context("spawn")) as pool:
-        what = given.data, given.method, given.proposal
-        futures = [pool.submit(one_run, *what, *key, not given.fast) for key in wanted]
+        what = {"exact": not given.fast, "method": given.method, "proposal": given.proposal}
+        futures = [pool.submit(one_run, given.data, *key, **what) for key in wanted]
         for future in as_completed(futures):  # none waits in memory for a slower one
-            row = future.result()
+            row = {"method": method, **future.result()}
             rows.append(row)
             with given.out.open("a") as file:
                 file.write(json.dumps(row) + "\n")

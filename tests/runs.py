@@ -10,7 +10,7 @@ from homing.training import FitOptions
 
 X_O = np.array([0.5, -0.5])
 LABELS = ["rate (1/day)", "delay (s)"]
-OPTIONS = SideOptions(members=2, likelihood=False, fit=FitOptions(max_num_epochs=20))
+OPTIONS = SideOptions(members=2, likelihood=None, fit=FitOptions(max_num_epochs=20))
 EVIL = "<script>document.title = 'broken'</script><img src=x onerror=alert(1)>"
 
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Unpack
 
 from homing.errors import ArgumentError
-from homing.estimators import PosteriorBuilder, posterior_nn
+from homing.estimators import LikelihoodBuilder, PosteriorBuilder, posterior_nn
 from homing.inference.learner import Learned, Material
 from homing.inference.options import as_settings
 from homing.inference.sequential import Running, Sequential
@@ -38,7 +38,7 @@ class VelocityLearner(SideOptions):
     """
 
     builder: PosteriorBuilder = field(default_factory=lambda: posterior_nn("cnf"))
-    likelihood: bool = False
+    likelihood: LikelihoodBuilder | None = None
     loss: Loss = field(default_factory=FlowMatching)
 
     def learn(self, material: Material) -> Learned:
@@ -80,7 +80,7 @@ class Direct(Sequential):
         return own if self._builder is None else replace(own, builder=self._builder)
 
     def _own_learner(self) -> SideOptions:
-        return SideOptions(likelihood=False)
+        return SideOptions(likelihood=None)
 
     def _as_builder(self, density_estimator: Any) -> PosteriorBuilder | None:
         if density_estimator is None:

@@ -34,13 +34,13 @@ class SideOptions:
     Attributes:
         builder: Makes the direct side's members.
         members: Members of each side.
-        likelihood: Whether the likelihood's side is learned.
+        likelihood: Makes the members of the likelihood's side; None to learn the direct side alone.
         fit: Training options.
     """
 
     builder: PosteriorBuilder = field(default_factory=lambda: PosteriorBuilder("nsf", num_transforms=3, num_bins=8))
     members: int = 4
-    likelihood: bool = True
+    likelihood: LikelihoodBuilder | None = field(default_factory=LikelihoodBuilder)
     fit: FitOptions = field(default_factory=lambda: FitOptions(stop_after_steps=500))
     takes_trials = False
 
@@ -122,7 +122,7 @@ def learn_sides(material: Material, options: SideOptions) -> Sides:
     trained, info = fit(members, rows, held_out, material.loss, options.fit, random.word(seed, "fit direct"))
     direct = Ensemble(trained, np.full(options.members, 1 / options.members), standardize, x.shape[1:])
     found = None
-    if options.likelihood and x.ndim == 2 and x.shape[1] <= MOST_COLUMNS:
+    if options.likelihood is not None and x.ndim == 2 and x.shape[1] <= MOST_COLUMNS:
         found = learn_likelihood(
             material.prior,
             z,
@@ -131,7 +131,7 @@ def learn_sides(material: Material, options: SideOptions) -> Sides:
             weight,
             held_out,
             seed,
-            LikelihoodBuilder(),
+            options.likelihood,
             options.fit,
             material.validity,
         )

@@ -48,7 +48,8 @@ class FitOptions:
     Attributes:
         batch_size: Rows in a mini-batch at most.
         learning_rate: Adam's step size.
-        stop_after_epochs: Stop when the validation loss has not improved for so many epochs, and
+        rates: What the step size is multiplied by, one phase after another; each starts from the best weights so far.
+        stop_after_epochs: A phase ends when the validation loss has not improved for so many epochs, and
         stop_after_steps: for so many gradient steps: a small round's epoch is only a handful of them.
         max_num_epochs: Train at most so many epochs.
         clip_max_norm: Gradients are scaled down to this norm; infinity for not at all.
@@ -56,6 +57,7 @@ class FitOptions:
 
     batch_size: int = 100
     learning_rate: float = 2e-3
+    rates: tuple[float, ...] = (1.0,)
     stop_after_epochs: int = 20
     stop_after_steps: int = 300
     max_num_epochs: int = 2**31 - 1
@@ -331,17 +333,20 @@ def _fit_member(
     )
     state, shuffle = _first_state(model, settings), np.random.default_rng([1, int(seed)])
     most = int(np.clip(_STRETCH_ENTRIES // len(rows.z), 1, _MAX_STRETCH))
-    history, stretch, done, converged = [], 1, 0, False
-    while not converged and done < options.max_num_epochs and not halt.is_set():
+    history, stretch, done, phase = [], 1, 0, 0
+    while phase < len(options.rates) and done < options.max_num_epochs and not halt.is_set():
         last = min(done + stretch, options.max_num_epochs)
         tick = time.perf_counter()
         orders = np.zeros((most, len(rows.z)), np.int32)
         for slot in range(last - done):
             orders[slot, : split.num_train] = shuffle.permutation(split.train[: split.num_train])
-        now = settings._replace(last_epoch=np.int32(last))
+        rate = np.float32(options.learning_rate * options.rates[phase])
+        now = settings._replace(last_epoch=np.int32(last), learning_rate=rate)
         state, losses = _advance(state, model, split, orders, rows, proposals, now, loss, batch)
         epoch = int(state.epoch)
-        converged = epoch - int(state.best_epoch) >= patience
+        if epoch - int(state.best_epoch) >= patience:
+            phase += 1
+            state = state._replace(params=state.best, best_epoch=np.int32(epoch))
         history.append(np.asarray(losses)[: epoch - done])
         if time.perf_counter() - tick < _STRETCH_SECONDS:
             stretch = min(2 * stretch, most)
@@ -350,4 +355,4 @@ def _fit_member(
             on_epochs(epoch)
     params, rest = _partition(model)
     best = eqx.combine(jax.tree.map(jax.device_put, _from_vector(np.asarray(state.best), params)), rest)
-    return _Outcome(best, done, converged, float(state.best_loss), np.concatenate(history))
+    return _Outcome(best, done, phase == len(options.rates), float(state.best_loss), np.concatenate(history))
