@@ -8,13 +8,15 @@ import pytest
 from scipy.stats import genpareto, norm
 
 from homing import load
+from homing.estimators import posterior_nn
 from homing.inference import SNPE, SideOptions, Stop, sides
 from homing.inference.choice import Lead, likelihood_lead
+from homing.inference.learner import Material
 from homing.posteriors import Ensemble, HybridPosterior
 from homing.posteriors.sampling.tail import pareto_shape
 from homing.priors import BoxUniform, as_prior
 from homing.proposals import FromPrior, Region, TruncatedPrior
-from homing.training import FitOptions
+from homing.training import FitOptions, MaximumLikelihood
 from learning import LinearGaussian, made
 
 BOX = BoxUniform([-1.0, -1.0], [1.0, 1.0])
@@ -54,6 +56,36 @@ def lead_of(direct_width, shift, num=4000):
     prior = as_prior(norm(0, 1))
     weight = np.ones(num)
     return likelihood_lead(ExactDirect(direct_width), likelihood, prior, z, x, weight, held_out, np.zeros(1), seed=1)
+
+
+@pytest.mark.parametrize("first", ["one", "several"])
+def test_held_out_rows_choose_the_family(first, monkeypatch):
+    """z is plus or minus what x tells, which one Gaussian cannot say; only the chosen family gets all members."""
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(300, 1))
+    x = np.abs(z) + 0.1 * rng.normal(size=z.shape)
+    prior = as_prior(norm(0, 1))
+    ones = np.ones(300)
+    material = Material(
+        prior, z, x, ones, rng.random(300), MaximumLikelihood(), FromPrior(prior), True, None, None, seed=1
+    )
+    families = [posterior_nn("mdn", hidden_features=8, num_components=count) for count in (1, 4)]
+    trained, fit = [], sides.fit
+    monkeypatch.setattr(sides, "fit", lambda members, *rest: (trained.append(members), fit(members, *rest))[1])
+    options = SideOptions(
+        builders=tuple(families if first == "one" else families[::-1]),
+        members=3,
+        likelihood=None,
+        fit=FitOptions(max_num_epochs=60),
+    )
+    learned = sides.learn_sides(material, options)
+    assert [member.core.num_components for member in learned.direct.members] == [4, 4, 4]
+    assert sorted(member.core.num_components for members in trained for member in members) == [1, 1, 4, 4, 4]
+    assert learned.info.epochs.shape == learned.info.validation_loss.shape == (3,)
+    assert learned.info.history.shape == (3, learned.info.epochs.max())
+    held = learned.held_out[2]
+    score = learned.score(2, z[held], x[held]).mean()
+    assert score == pytest.approx(-learned.info.validation_loss[2], abs=1e-3)  # its own held-out rows
 
 
 def test_two_exact_sides_are_level():

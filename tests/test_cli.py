@@ -39,7 +39,7 @@ prior = BoxUniform([-2.0, -2.0], [2.0, 2.0])
 x_o = [0.5, -0.5]
 batched = False
 options = SideOptions(
-    builder=posterior_nn("mdn", hidden_features=8, num_components=2),
+    builders=(posterior_nn("mdn", hidden_features=8, num_components=2),),
     members=2,
     fit=FitOptions(stop_after_steps=10, max_num_epochs=2),
 )

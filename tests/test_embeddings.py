@@ -370,7 +370,7 @@ def run(model, embedding, num_simulations, num_rounds, seed, store=None, **learn
     inference = SNPE(
         model, model.prior, density_estimator=builder, seed=seed, store=store, batched=True, show_progress_bars=False
     )
-    options = SideOptions(builder=builder, **learning)
+    options = SideOptions(builders=(builder,), **learning)
     return model.posterior(x_o), inference.run(x_o, num_simulations, num_rounds, options=options)
 
 

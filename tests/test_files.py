@@ -114,7 +114,7 @@ def test_each_prior(prior, tmp_path):
 
 def test_both_sides(tmp_path):
     builder = posterior_nn("nsf", hidden_features=8, num_transforms=2, num_bins=4)
-    sides = SideOptions(builder=builder, members=2, fit=FitOptions(stop_after_steps=10, max_num_epochs=2))
+    sides = SideOptions(builders=(builder,), members=2, fit=FitOptions(stop_after_steps=10, max_num_epochs=2))
     inference = homing.SNPE(
         lambda theta: np.exp(theta), homing.BoxUniform([-3.0, -3.0], [3.0, 3.0]), seed=1, show_progress_bars=False
     )

@@ -60,7 +60,7 @@ if how == "by hand":
         posterior = inference(num_simulations=120, proposal=proposal, max_num_epochs=4)
         proposal = posterior.set_default_x([0.5, -0.5])
 else:
-    sides = SideOptions(builder=tiny, members=2, fit=FitOptions(stop_after_steps=20, max_num_epochs=3))
+    sides = SideOptions(builders=(tiny,), members=2, fit=FitOptions(stop_after_steps=20, max_num_epochs=3))
     posterior = inference.run([0.5, -0.5], 360, 3, options=sides)
 inference.close()
 theta = posterior.sample((200,))
@@ -169,7 +169,7 @@ def by_hand(inference, rounds=2, x_o=X_O, num_simulations=60, **training):
 
 
 def driven(builder=TINY):
-    return SideOptions(builder=builder, members=2, fit=FitOptions(stop_after_steps=10, max_num_epochs=2))
+    return SideOptions(builders=(builder,), members=2, fit=FitOptions(stop_after_steps=10, max_num_epochs=2))
 
 
 def draws(posterior):

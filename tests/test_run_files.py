@@ -30,7 +30,7 @@ posix = pytest.mark.skipif(os.name != "posix", reason="signals and limits of POS
 
 PRIOR = homing.BoxUniform([-2.0, -2.0], [2.0, 2.0])
 TINY = posterior_nn("mdn", hidden_features=8, num_components=2)
-QUICK = SideOptions(builder=TINY, members=2, fit=FitOptions(stop_after_steps=10, max_num_epochs=2))
+QUICK = SideOptions(builders=(TINY,), members=2, fit=FitOptions(stop_after_steps=10, max_num_epochs=2))
 X_O = [0.5, -0.5]
 
 

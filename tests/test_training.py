@@ -75,13 +75,40 @@ def test_as_many_epochs_as_allowed(epochs):
     assert info.seconds > 0
 
 
+@pytest.mark.parametrize("rates", [(1.0,), (1.0, 0.2), (1.0, 0.3, 0.1)])
 @pytest.mark.parametrize(("epochs", "steps", "patience"), [(5, 0, 5), (5, 38, 10), (1, 0, 1), (3, 37, 10)])
-def test_stops_when_the_validation_loss_does_not_improve(epochs, steps, patience):
+def test_stops_when_the_validation_loss_does_not_improve(epochs, steps, patience, rates):
     """Here it never does after the first epoch; 38 rows in batches of 10 are four steps an epoch."""
-    options = FitOptions(batch_size=10, stop_after_epochs=epochs, stop_after_steps=steps)
+    options = FitOptions(batch_size=10, rates=rates, stop_after_epochs=epochs, stop_after_steps=steps)
     _, info = fit(marked(), rows(), VALIDATION, Mark(), options, seed=0)
-    assert info.epochs.tolist() == [1 + patience]
+    assert info.epochs.tolist() == [1 + patience * len(rates)]
     assert info.converged.all()
+
+
+@dataclass(frozen=True)
+class Distance:
+    """Half the squared distance of the weights from each row's z."""
+
+    name = "distance"
+
+    def __call__(self, density, batch, num_rows, proposals):
+        return 0.5 * ((density.weights - batch.z) ** 2).sum(1)
+
+
+def test_a_lower_rate_goes_on_from_the_best_weights():
+    """A hasty rate only comes near the rows' mean, which the lower one then finds."""
+    data = rows(d=8)._replace(z=np.tile(rows(N // 3, d=8).z, (3, 1)))  # a third of them is held out: the same rows
+    hasty = {"batch_size": 5, "learning_rate": 0.3, "stop_after_epochs": 10, "stop_after_steps": 0}
+    (_, first), (found, both) = (
+        fit(marked(8), data, np.arange(N)[None] < N // 3, Distance(), FitOptions(rates=rates, **hasty), seed=0)
+        for rates in ((1.0,), (1.0, 0.01))
+    )
+    phase, best = len(first.history[0]), first.validation_loss[0]
+    np.testing.assert_array_equal(both.history[0, :phase], first.history[0])
+    least = 0.5 * data.z.var(0).sum()
+    assert abs(both.history[0, phase] - best) < 0.2 * (best - least)  # where it goes on
+    assert both.validation_loss[0] - least < 0.2 * (best - least)
+    np.testing.assert_allclose(found[0].weights, data.z.mean(0), atol=0.1)
 
 
 def test_a_gradient_that_is_not_finite_is_passed_over():
@@ -112,7 +139,8 @@ def held_out(n, count=1):
 
 def test_the_best_weights_are_returned():
     members, data, standardize, x = estimators()
-    options = FitOptions(learning_rate=2e-2, stop_after_epochs=10, stop_after_steps=0)  # hasty, so that it gets worse
+    hasty = {"learning_rate": 2e-2, "stop_after_epochs": 10, "stop_after_steps": 0}  # so that it gets worse
+    options = FitOptions(rates=(1.0,), **hasty)
     is_validation = held_out(200)
     trained, info = fit(members, data, is_validation, MaximumLikelihood(), options, seed=0)
     (history,) = info.history
@@ -168,7 +196,7 @@ def test_members_are_trained_as_if_alone():
 def test_histories_end_with_each_members_last_epoch():
     members = [*marked(), *marked()]
     splits = np.concatenate([VALIDATION, np.arange(N)[None] < 47])  # one batch an epoch instead of four
-    options = FitOptions(batch_size=10, stop_after_epochs=2, stop_after_steps=12)
+    options = FitOptions(batch_size=10, rates=(1.0,), stop_after_epochs=2, stop_after_steps=12)
     _, info = fit(members, rows(), splits, Mark(), options, seed=0)
     assert info.epochs.tolist() == [4, 13]
     assert np.isnan(info.history[0, 4:]).all()

@@ -37,7 +37,7 @@ class VelocityLearner(SideOptions):
         loss: How.
     """
 
-    builder: PosteriorBuilder = field(default_factory=lambda: posterior_nn("cnf"))
+    builders: tuple[PosteriorBuilder, ...] = field(default_factory=lambda: (posterior_nn("cnf"),))
     likelihood: LikelihoodBuilder | None = None
     loss: Loss = field(default_factory=FlowMatching)
 
@@ -77,7 +77,7 @@ class Direct(Sequential):
     @property
     def learner(self) -> SideOptions:
         own = self._own_learner()
-        return own if self._builder is None else replace(own, builder=self._builder)
+        return own if self._builder is None else replace(own, builders=(self._builder,))
 
     def _own_learner(self) -> SideOptions:
         return SideOptions(likelihood=None)

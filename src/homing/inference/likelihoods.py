@@ -52,7 +52,7 @@ class LikelihoodLearner:
 
     builder: LikelihoodBuilder = field(default_factory=LikelihoodBuilder)
     members: int = 4
-    fit: FitOptions = field(default_factory=lambda: FitOptions(stop_after_steps=500))
+    fit: FitOptions = field(default_factory=FitOptions)
     sampler: Sampler = field(default_factory=Tempering)
     takes_trials = True
     embedding_net = None

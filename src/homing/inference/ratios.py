@@ -34,7 +34,7 @@ class RatioLearner:
     loss: Loss = field(default_factory=NRE_B)
     builder: RatioBuilder = field(default_factory=RatioBuilder)
     members: int = 4
-    fit: FitOptions = field(default_factory=lambda: FitOptions(stop_after_steps=500))
+    fit: FitOptions = field(default_factory=FitOptions)
     sampler: Sampler = field(default_factory=Tempering)
     name: str = "SNRE"
     takes_trials = True

@@ -277,7 +277,7 @@ class Sequential(Inference):
         if self._embedding_net is not None and learner.embedding_net is None:
             raise ArgumentError(
                 f"options say what is learned; their builder has no embedding_net, while {self.name} was given one. "
-                "Give options the same builder: SideOptions(builder=posterior_nn(embedding_net=...))."
+                "Give options the same builder: SideOptions(builders=(posterior_nn(embedding_net=...),))."
             )
         return Drive(self._campaign, self.prior, x_o, sizes, stop or Stop(), method, learner, self._bars)
 

@@ -4,6 +4,10 @@ The direct side, q(theta | x), and the likelihood's, q(x | theta), see the same 
 truncation the ones inside the newest region. All maps (each column's scale,
 the standardisation, the regressions) are fitted to these rows anew, so the networks always work at the posterior's own
 scale. Each member holds out another part of the rows.
+
+Of several families for the direct side, the one whose held-out rows are the likeliest is kept, in each round anew: some
+posteriors are smooth and some have edges, and which it is shows in the rows. Two members of each are compared, on the
+same held-out rows, and only the better family gets the others.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from homing import random
-from homing.estimators import LikelihoodBuilder, PosteriorBuilder, fit_standardize
+from homing.estimators import ConditionalDensity, LikelihoodBuilder, PosteriorBuilder, fit_standardize
 from homing.inference.choice import likelihood_lead
 from homing.inference.learner import NOT_KNOWN, Learned, Material, recalled_info, windows
 from homing.inference.likelihoods import learn_likelihood
@@ -24,6 +28,7 @@ from homing.priors import Prior
 from homing.runs import RoundRecord
 from homing.training import FitInfo, FitOptions, Rows, fit
 
+_COMPARED = 2  # members of each family, before one is chosen
 MOST_COLUMNS = 64  # of x, up to which its likelihood is learned beside
 
 
@@ -32,21 +37,24 @@ class SideOptions:
     """What is learned: a learner of posteriors.
 
     Attributes:
-        builder: Makes the direct side's members.
+        builders: Families for the direct side's members.
         members: Members of each side.
         likelihood: Makes the members of the likelihood's side; None to learn the direct side alone.
         fit: Training options.
     """
 
-    builder: PosteriorBuilder = field(default_factory=lambda: PosteriorBuilder("nsf", num_transforms=3, num_bins=8))
+    builders: tuple[PosteriorBuilder, ...] = (
+        PosteriorBuilder("nsf", num_transforms=3, num_bins=8),
+        PosteriorBuilder("maf"),
+    )
     members: int = 4
     likelihood: LikelihoodBuilder | None = field(default_factory=LikelihoodBuilder)
-    fit: FitOptions = field(default_factory=lambda: FitOptions(stop_after_steps=500))
+    fit: FitOptions = field(default_factory=FitOptions)
     takes_trials = False
 
     @property
     def embedding_net(self) -> Any:
-        return self.builder.embedding_net
+        return self.builders[0].embedding_net
 
     def learn(self, material: Material) -> Learned:
         sides = learn_sides(material, self)
@@ -104,35 +112,66 @@ class Sides:
 
 def learn_sides(material: Material, options: SideOptions) -> Sides:
     """Learn both sides, the direct one by the material's loss, the likelihood's by maximum likelihood."""
-    z, x, weight, seed = material.z, material.x, material.weight, material.seed
-    standardize = options.builder.standardize(x, z)
-    features = standardize(x)
+    z, x = material.z, material.x
     held_out = windows(material.order, options.members)
-    rows = Rows(
-        z.astype(np.float32),
-        features,
-        material.prior.log_prob_normal(z).astype(np.float32),
-        weight.astype(np.float32),
-        np.zeros(len(z), np.int32),
-    )
-    members = [
-        options.builder.density(z[~out], features[~out], random.generator(seed, "direct", m))
-        for m, out in enumerate(held_out)
-    ]
-    trained, info = fit(members, rows, held_out, material.loss, options.fit, random.word(seed, "fit direct"))
-    direct = Ensemble(trained, np.full(options.members, 1 / options.members), standardize, x.shape[1:])
+    direct, info = _learn_direct(material, options, held_out)
     found = None
     if options.likelihood is not None and x.ndim == 2 and x.shape[1] <= MOST_COLUMNS:
         found = learn_likelihood(
             material.prior,
             z,
             x,
-            standardize if options.builder.embedding_net is None else fit_standardize(x, "independent", z),
-            weight,
+            fit_standardize(x, "independent", z) if options.embedding_net is not None else direct.standardize,
+            material.weight,
             held_out,
-            seed,
+            material.seed,
             options.likelihood,
             options.fit,
             material.validity,
         )
     return Sides(direct, found and found[0], info, held_out, material.loss.name)
+
+
+def _learn_direct(material: Material, options: SideOptions, held_out: np.ndarray) -> tuple[Ensemble, FitInfo]:
+    """The direct side, of the family that held-out rows speak for."""
+    first = options.members if len(options.builders) == 1 else min(_COMPARED, options.members)
+    families = [_Family(material, builder, held_out, options.fit) for builder in options.builders]
+    for family in families:
+        family.grow(first)
+    best = min(families, key=lambda family: np.nan_to_num(family.info.validation_loss.mean(), nan=np.inf))
+    best.grow(options.members)
+    weights = np.full(options.members, 1 / options.members)
+    return Ensemble(best.members, weights, best.standardize, material.x.shape[1:]), best.info
+
+
+class _Family:
+    """Members of one family, trained as far as they are asked for."""
+
+    def __init__(self, material: Material, builder: PosteriorBuilder, held_out: np.ndarray, options: FitOptions):
+        z, x = material.z, material.x
+        self.standardize = builder.standardize(x, z)
+        self._rows = Rows(
+            z.astype(np.float32),
+            self.standardize(x),
+            material.prior.log_prob_normal(z).astype(np.float32),
+            material.weight.astype(np.float32),
+            np.zeros(len(z), np.int32),
+        )
+        self._material, self._builder, self._held_out, self._options = material, builder, held_out, options
+        self.members: list[ConditionalDensity] = []
+        self.info = FitInfo.none()
+
+    def grow(self, num: int) -> None:
+        """Train further members, up to so many."""
+        seed, new = self._material.seed, range(len(self.members), num)
+        if not new:
+            return
+        fresh = []
+        for m in new:
+            train, rng = ~self._held_out[m], random.generator(seed, "direct", m)
+            fresh.append(self._builder.density(self._material.z[train], self._rows.x[train], rng))
+        word = random.word(seed, "fit direct", new.start)
+        trained, info = fit(
+            fresh, self._rows, self._held_out[new.start : num], self._material.loss, self._options, word
+        )
+        self.members, self.info = [*self.members, *trained], self.info.with_others(info)

@@ -130,7 +130,7 @@ class SNPE(Sequential):
             raise ArgumentError(
                 "run and iterate need a density_estimator by name or from posterior_nn, not a builder of your own."
             )
-        return SideOptions(builder=self._builder)
+        return SideOptions(builders=(self._builder,))
 
     def build_posterior(self, density_estimator: Ensemble | None = None, **options: Any) -> DirectPosterior:
         """The posterior of what was trained last, or of another estimator that `train` returned.

@@ -76,7 +76,7 @@ class DividedLearner:
 
     builder: PosteriorBuilder = field(default_factory=lambda: PosteriorBuilder("mdn", num_components=1))
     members: int = 4
-    fit: FitOptions = field(default_factory=lambda: FitOptions(stop_after_steps=500))
+    fit: FitOptions = field(default_factory=FitOptions)
     takes_trials = False
 
     @property

@@ -57,7 +57,7 @@ class FitOptions:
 
     batch_size: int = 100
     learning_rate: float = 2e-3
-    rates: tuple[float, ...] = (1.0,)
+    rates: tuple[float, ...] = (1.0, 0.2)
     stop_after_epochs: int = 20
     stop_after_steps: int = 300
     max_num_epochs: int = 2**31 - 1
@@ -86,6 +86,23 @@ class FitInfo:
     def losses(self) -> list[list[float]]:
         """`history` as JSON, in five digits: each member's as far as it was trained."""
         return [[float(f"{loss:.5g}") for loss in row[:epochs]] for row, epochs in zip(self.history, self.epochs)]
+
+    @staticmethod
+    def none() -> FitInfo:
+        """Of no member."""
+        return FitInfo(np.zeros(0, int), np.zeros(0, bool), np.zeros(0), np.zeros((0, 0)), 0.0)
+
+    def with_others(self, other: FitInfo) -> FitInfo:
+        """This one's members and another's, fitted one after another."""
+        length = max(self.history.shape[1], other.history.shape[1])
+        pairs = ((getattr(self, name), getattr(other, name)) for name in ("epochs", "converged", "validation_loss"))
+        histories = [_pad_columns(info.history, length) for info in (self, other)]
+        return FitInfo(*map(np.concatenate, pairs), np.concatenate(histories), self.seconds + other.seconds)
+
+
+def _pad_columns(history: np.ndarray, length: int) -> np.ndarray:
+    """NaN after the last epoch."""
+    return np.pad(history, [(0, 0), (0, length - history.shape[1])], constant_values=np.nan)
 
 
 class _Split(NamedTuple):
@@ -301,7 +318,7 @@ def fit(
         epochs=np.array([outcome.epochs for outcome in outcomes]),
         converged=np.array([outcome.converged for outcome in outcomes]),
         validation_loss=np.array([outcome.loss for outcome in outcomes]),
-        history=np.stack([np.pad(o.history, (0, length - len(o.history)), constant_values=np.nan) for o in outcomes]),
+        history=np.concatenate([_pad_columns(outcome.history[None], length) for outcome in outcomes]),
         seconds=time.perf_counter() - began,
     )
     return [outcome.model for outcome in outcomes], info
