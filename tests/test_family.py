@@ -9,10 +9,28 @@ from scipy.stats import gamma, multivariate_normal, norm
 from homing import inference as methods
 from homing.errors import ArgumentError, NotTrainedError, PriorError
 from homing.estimators import Gaussians, classifier_nn, posterior_nn
-from homing.inference import BNRE, FMPE, NPSE, SNLE, SNPE_A, SNPE_B, SNRE_A, SNRE_B, SNRE_C, TSNPE, infer
+from homing.inference import (
+    BNRE,
+    FMPE,
+    NPSE,
+    SNLE,
+    SNPE,
+    SNPE_A,
+    SNPE_B,
+    SNRE_A,
+    SNRE_B,
+    SNRE_C,
+    TSNPE,
+    LikelihoodLearner,
+    RatioLearner,
+    SideOptions,
+    infer,
+)
 from homing.inference.infer import METHODS
-from homing.posteriors import DividedPosterior, load
+from homing.inference.learner import check_options
+from homing.posteriors import MCMC, DividedPosterior, load
 from homing.priors import BoxUniform, as_prior, marginal
+from homing.training import FitOptions
 
 BOX = BoxUniform([-1.0, -1.0], [1.0, 1.0])
 NOISE = 0.15
@@ -197,6 +215,52 @@ def test_what_they_refuse():
         inference.append_simulations(np.zeros((20, 2)), np.zeros((20, 2)), proposal=posterior)
     with pytest.raises(ArgumentError, match="sample_with must be one of"):
         made(SNLE, sample_with="gibbs")
+
+
+@pytest.mark.parametrize(
+    ("inference", "options", "message"),
+    [
+        (lambda: made(SNRE_C), RatioLearner(), r"SNRE_C learns, not what: found loss NRE_B.*, not NRE_C.*name 'SNRE',"),
+        (lambda: made(SNLE, sample_with="nuts"), LikelihoodLearner(members=1), r"sampler Tempering\(\), not MCMC\("),
+        (lambda: made(TSNPE), SideOptions(), r"TSNPE learns, not what: found likelihood True, not False. Free to "),
+        (lambda: made(FMPE), SideOptions(), "options of FMPE must be a VelocityLearner, found SideOptions"),
+        (lambda: made(SNPE, density_estimator="mdn"), SideOptions(), r"found builder .*'nsf'.* not .*'mdn'"),
+        (
+            lambda: made(SNPE),
+            LikelihoodLearner(),
+            r"a SideOptions, found LikelihoodLearner. Free to change are members",
+        ),
+    ],
+    ids=["SNRE_C", "SNLE", "TSNPE", "FMPE", "SNPE's own", "SNPE"],
+)
+def test_options_leave_a_method_what_its_name_says(inference, options, message):
+    with pytest.raises(ArgumentError, match=message):
+        inference().run(X_O, 100, options=options)
+    with pytest.raises(ArgumentError, match=r"options=dataclasses.replace\(inference.learner, members=2\)"):
+        next(inference().iterate(X_O, 100, options=options))
+
+
+def test_options_change_how_a_method_learns():
+    inference = made(SNPE)
+    assert inference.free == ("members", "fit", "likelihood", "builder")
+    tiny = SideOptions(posterior_nn("mdn", num_components=1), 1, likelihood=False, fit=FitOptions(max_num_epochs=2))
+    assert inference.run(X_O, 60, 1, options=tiny).ensemble.is_mixture_of_gaussians
+    chains = made(SNLE, sample_with="nuts")
+    few = replace(chains.learner, members=1, fit=FitOptions(max_num_epochs=2))
+    assert check_options(few, chains.learner, chains.free, "SNLE") is few
+    assert few.sampler == MCMC("nuts")
+
+
+@pytest.mark.parametrize(("method", "proposal"), [(TSNPE, "mixture"), (SNPE_B, "truncated"), (SNPE_A, "mixture")])
+def test_proposals_leave_a_method_what_its_name_says(method, proposal):
+    with pytest.raises(ArgumentError, match=f"{method.name} with proposal='{proposal}' would not be {method.name}: it"):
+        made(method).run(X_O, 100, proposal=proposal)
+
+
+@pytest.mark.parametrize("method", VELOCITIES, ids=lambda method: method.name)
+def test_velocities_have_no_atoms(method):
+    with pytest.raises(ArgumentError, match="it has 'truncated' or 'mixture'. SNPE, SNLE and the SNREs take any"):
+        made(method).run(X_O, 100, proposal="posterior")
 
 
 @pytest.mark.slow

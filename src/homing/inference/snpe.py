@@ -132,6 +132,10 @@ class SNPE(Sequential):
             )
         return SideOptions(builder=self._builder)
 
+    @property
+    def free(self) -> tuple[str, ...]:
+        return (*super().free, "likelihood", *(["builder"] if self._is_default else []))
+
     def build_posterior(self, density_estimator: Ensemble | None = None, **options: Any) -> DirectPosterior:
         """The posterior of what was trained last, or of another estimator that `train` returned.
 

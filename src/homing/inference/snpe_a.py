@@ -165,6 +165,7 @@ class SNPE_A(Sequential):
 
     name = "SNPE_A"
     default_method = Gaussian()
+    proposals = (Gaussian.name,)
 
     def __init__(
         self,
