@@ -228,7 +228,7 @@ def test_what_they_refuse():
         (
             lambda: made(SNPE),
             LikelihoodLearner(),
-            r"a SideOptions, found LikelihoodLearner. Free to change are members",
+            r"a SideOptions, found LikelihoodLearner. Free to change are",
         ),
     ],
     ids=["SNRE_C", "SNLE", "TSNPE", "FMPE", "SNPE's own", "SNPE"],
@@ -259,7 +259,7 @@ def test_proposals_leave_a_method_what_its_name_says(method, proposal):
 
 @pytest.mark.parametrize("method", VELOCITIES, ids=lambda method: method.name)
 def test_velocities_have_no_atoms(method):
-    with pytest.raises(ArgumentError, match="it has 'truncated' or 'mixture'. SNPE, SNLE and the SNREs take any"):
+    with pytest.raises(ArgumentError, match="it has 'truncated' or 'mixture'"):
         made(method).run(X_O, 100, proposal="posterior")
 
 
