@@ -99,6 +99,19 @@ def test_its_density_is_normalised_and_that_of_its_draws(method, runs):
     assert posterior.log_prob([[1.5, 0.0]])[0] == -np.inf
 
 
+@pytest.mark.parametrize(
+    "method", [TSNPE, SNPE_A, SNRE_B, pytest.param(FMPE, marks=pytest.mark.slow)], ids=lambda method: method.name
+)
+def test_its_maximum_and_conditionals(method, runs):
+    posterior, _ = runs(method)
+    np.testing.assert_allclose(posterior.map(), X_O, atol=0.6 * NOISE)
+    draws = posterior.sample_conditional((2000,), condition=X_O, dims=[1])
+    assert draws.shape == (2000, 1)
+    check(draws, X_O[1:], off=0.5)
+    correlations = posterior.conditional_corrcoeff(X_O)  # the noise of the two is independent
+    np.testing.assert_allclose(correlations, np.eye(2), atol=0.3)
+
+
 @pytest.mark.parametrize("method", [TSNPE, SNPE_A, FMPE, SNRE_B], ids=lambda method: method.name)
 def test_it_can_be_saved(method, runs, tmp_path):
     posterior, _ = runs(method)
@@ -191,6 +204,18 @@ def test_every_published_name_is_a_method():
     assert "SNRE_A-class" in str(posterior)
     with pytest.raises(ArgumentError, match=r"method must be one of SNPE, SNPE_C.*found 'SNPF'"):
         infer(simulator, BOX, "SNPF")
+
+
+ONE_NAME_OF_EACH = {method: name for name, method in METHODS.items()}.values()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ONE_NAME_OF_EACH)
+def test_infer_by_every_name(name):
+    posterior = infer(simulator, BOX, name, num_simulations=500, seed=1, batched=True, show_progress_bars=False)
+    assert "amortized" in str(posterior)
+    for x_o in (X_O, -X_O):
+        check(posterior.sample((3000,), x=x_o), x_o, wider=1.7, off=0.5)
 
 
 def test_what_they_refuse():
