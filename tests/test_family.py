@@ -140,6 +140,15 @@ def test_several_trials_add_up_for_ratios(runs):
     check(posterior.sample((2000,), x=trials), wider=1.7, noise=NOISE / 2)
 
 
+@pytest.mark.slow
+def test_a_ratio_run_to_several_trials():
+    trials = X_O + NOISE * np.array([[1.0, -1.0], [-1.0, 1.0], [0.5, 0.5], [-0.5, -0.5]])
+    inference = made(SNRE_B)
+    posterior = inference.run(trials, 500, 2, options=replace(inference.learner, members=2))
+    check(posterior.sample((3000,)), wider=1.7, noise=NOISE / 2, off=0.6)
+    assert [record.proposal for record in inference.rounds] == ["prior", "truncated"]
+
+
 def test_a_ratio_of_some_parameters(runs):
     _, inference = runs(SNRE_B)
     posterior = inference.marginal([1], x_o=X_O)
