@@ -108,6 +108,12 @@ def test_audits_take_care_beyond_their_bounds_only():
     none = float("nan")
     assert [check_sampler(rhat, none, 100).level for rhat in (1.01, 1.1, 2.0)] == ["pass", "care", "fail"]
     assert [check_sampler(none, khat, 100).level for khat in (0.5, 0.8, 1.5)] == ["pass", "care", "fail"]
+    assert [check_sampler(effective=n, num_draws=2000).level for n in (900, 200, 20)] == ["pass", "care", "fail"]
+    assert check_sampler(effective=20, num_draws=2000).sentence == (
+        "The 2000 draws of the posterior are worth 20 independent ones: they are few."
+    )
+    assert [check_sampler(1.0, none, 1000, 900, divergences).level for divergences in (5, 20)] == ["pass", "care"]
+    assert check_sampler(1.0, none, 1000, 900, 20).sentence.startswith("20 trajectories of the chains diverged: where")
     assert [check_boundary(0.1, where, 100).level for where in ("", "theta[0] at its lower bound")] == ["pass", "care"]
 
 

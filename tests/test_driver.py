@@ -78,17 +78,45 @@ def test_tempering_carries_draws_over_to_the_target():
     def log_target(z):
         return norm.logpdf(z, target, [0.3, 0.1]).sum(1)
 
-    z, steps, acceptance = temper(start, lambda z: norm.logpdf(z, 0, 3).sum(1), log_target, rng)
+    z, steps, acceptance, effective = temper(start, lambda z: norm.logpdf(z, 0, 3).sum(1), log_target, rng)
     error = 5 / np.sqrt(num) * 2  # neighbours share ancestors: half of the draws count
     np.testing.assert_allclose((z.mean(0) - target) / [0.3, 0.1], 0, atol=error)
     np.testing.assert_allclose(z.std(0) / [0.3, 0.1], 1, atol=error)
     assert steps > 1
     assert acceptance > 0.1
+    assert 0.55 < effective < 0.9  # each step but the last goes as far as leaves the target share
+
+
+@pytest.mark.parametrize("width", [1e-6, 1e-14])
+def test_tempering_reaches_what_is_narrow_by_many_orders(width):
+    rng = np.random.default_rng(1)
+    z, steps, _, effective = temper(
+        rng.normal(size=(1000, 1)), lambda z: norm.logpdf(z[:, 0]), lambda z: norm.logpdf(z[:, 0], 0.3, width), rng
+    )
+    assert steps < 100
+    assert effective > 0.5
+    assert (z.mean() - 0.3) / width == pytest.approx(0, abs=0.3)
+    assert z.std() / width == pytest.approx(1, rel=0.2)
+
+
+def test_tempering_starts_from_the_few_particles_that_count():
+    """A density that is zero but in a hundredth of the start's mass."""
+    rng = np.random.default_rng(2)
+    z, steps, _, effective = temper(
+        rng.uniform(size=(4000, 1)),
+        lambda z: np.where((z > 0) & (z < 1), 0.0, -np.inf)[:, 0],
+        lambda z: np.where((z > 0.5) & (z < 0.51), 0.0, -np.inf)[:, 0],
+        rng,
+    )
+    assert steps == 1
+    assert effective == pytest.approx(0.01, abs=0.005)
+    np.testing.assert_allclose(np.quantile(z, [0.0, 0.5, 1.0]), [0.5, 0.505, 0.51], atol=1e-3)
 
 
 def test_the_effective_share_of_equal_weights_is_one():
     assert effective_share(np.full(10, -3.0)) == pytest.approx(1)
     assert effective_share(np.array([0.0, -np.inf, -np.inf, -np.inf])) == pytest.approx(0.25)
+    assert effective_share(np.full(4, -np.inf)) == 0
 
 
 @pytest.mark.parametrize(("radius", "exact"), [(1.0, True), (0.002, False)])

@@ -1,6 +1,6 @@
 """Laws that every conditional density keeps, over the table of estimators and priors."""
 
-from functools import cache
+from functools import cache, partial
 
 import equinox as eqx
 import jax
@@ -11,8 +11,9 @@ import scipy.stats as st
 from paramax import unwrap
 
 from homing.errors import ArgumentError, ShapeError
-from homing.estimators import fit_standardize, posterior_nn
+from homing.estimators import classifier_nn, fit_standardize, posterior_nn
 from homing.estimators.density import affine_base, linear_base
+from homing.inference import SNLE, SNPE, SNPE_A, SNRE_B, TSNPE
 from homing.priors import as_prior
 from homing.programs import Program
 from learning import BUILDERS, FLOWS, PRIORS, made, posterior_of, x_shape
@@ -325,13 +326,6 @@ def test_embeddings_of_64_bits_become_32():
     assert density.embedding.weight.dtype == np.float32
 
 
-class TorchNet:
-    __module__ = "torch.nn"
-
-    def __call__(self, x):
-        return x
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -344,7 +338,6 @@ class TorchNet:
             {"embedding_net": 3},
             r"embedding_net must be one of homing.embeddings, a JAX function or an equinox module, found int",
         ),
-        ({"embedding_net": TorchNet()}, r"embedding_net is a torch module; training runs in JAX"),
         ({"z_score_x": "robust"}, r'z_score_x must be "independent", "structured" or "none", found \'robust\''),
         ({"z_score_theta": "all"}, r'z_score_theta must be "independent", "structured" or "none", found \'all\''),
     ],
@@ -352,6 +345,25 @@ class TorchNet:
 def test_what_cannot_be_built(arguments, message):
     with pytest.raises(ArgumentError, match=message):
         posterior_nn(**arguments)
+
+
+def test_torch_modules_are_refused_wherever_a_network_may_be_given():
+    torch = pytest.importorskip("torch")
+
+    class Own(torch.nn.Module):
+        def forward(self, x):
+            return x
+
+    box = PRIORS["box"]
+    for net in (torch.nn.Linear(2, 2), torch.nn.Sequential(Own()), Own(), Own().forward, torch.nn.Linear):
+        for given in (posterior_nn, classifier_nn, partial(SNPE_A, prior=box)):
+            with pytest.raises(ArgumentError, match=r"embedding_net is a torch module; .* bring one of homing.embed"):
+                given(embedding_net=net)
+    with pytest.raises(ArgumentError, match="density_estimator is a torch module; training runs in JAX"):
+        SNPE(prior=box, density_estimator=Own())
+    for method, name in ((TSNPE, "density_estimator"), (SNLE, "density_estimator"), (SNRE_B, "classifier")):
+        with pytest.raises(ArgumentError, match=rf"{name} .*must be .* found Own\(\)"):
+            method(prior=box, **{name: Own()})
 
 
 def test_an_embedding_that_does_not_take_the_data():

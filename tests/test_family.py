@@ -9,10 +9,28 @@ from scipy.stats import gamma, multivariate_normal, norm
 from homing import inference as methods
 from homing.errors import ArgumentError, NotTrainedError, PriorError
 from homing.estimators import Gaussians, classifier_nn, posterior_nn
-from homing.inference import BNRE, FMPE, NPSE, SNLE, SNPE_A, SNPE_B, SNRE_A, SNRE_B, SNRE_C, TSNPE, infer
+from homing.inference import (
+    BNRE,
+    FMPE,
+    NPSE,
+    SNLE,
+    SNPE,
+    SNPE_A,
+    SNPE_B,
+    SNRE_A,
+    SNRE_B,
+    SNRE_C,
+    TSNPE,
+    LikelihoodLearner,
+    RatioLearner,
+    SideOptions,
+    infer,
+)
 from homing.inference.infer import METHODS
-from homing.posteriors import DividedPosterior, load
+from homing.inference.learner import check_options
+from homing.posteriors import MCMC, DividedPosterior, load
 from homing.priors import BoxUniform, as_prior, marginal
+from homing.training import FitOptions
 
 BOX = BoxUniform([-1.0, -1.0], [1.0, 1.0])
 NOISE = 0.15
@@ -81,6 +99,19 @@ def test_its_density_is_normalised_and_that_of_its_draws(method, runs):
     assert posterior.log_prob([[1.5, 0.0]])[0] == -np.inf
 
 
+@pytest.mark.parametrize(
+    "method", [TSNPE, SNPE_A, SNRE_B, pytest.param(FMPE, marks=pytest.mark.slow)], ids=lambda method: method.name
+)
+def test_its_maximum_and_conditionals(method, runs):
+    posterior, _ = runs(method)
+    np.testing.assert_allclose(posterior.map(), X_O, atol=0.6 * NOISE)
+    draws = posterior.sample_conditional((2000,), condition=X_O, dims=[1])
+    assert draws.shape == (2000, 1)
+    check(draws, X_O[1:], off=0.5)
+    correlations = posterior.conditional_corrcoeff(X_O)  # the noise of the two is independent
+    np.testing.assert_allclose(correlations, np.eye(2), atol=0.3)
+
+
 @pytest.mark.parametrize("method", [TSNPE, SNPE_A, FMPE, SNRE_B], ids=lambda method: method.name)
 def test_it_can_be_saved(method, runs, tmp_path):
     posterior, _ = runs(method)
@@ -107,6 +138,15 @@ def test_several_trials_add_up_for_ratios(runs):
     posterior, _ = runs(SNRE_B)
     trials = X_O + NOISE * np.array([[1.0, -1.0], [-1.0, 1.0], [0.5, 0.5], [-0.5, -0.5]])
     check(posterior.sample((2000,), x=trials), wider=1.7, noise=NOISE / 2)
+
+
+@pytest.mark.slow
+def test_a_ratio_run_to_several_trials():
+    trials = X_O + NOISE * np.array([[1.0, -1.0], [-1.0, 1.0], [0.5, 0.5], [-0.5, -0.5]])
+    inference = made(SNRE_B)
+    posterior = inference.run(trials, 500, 2, options=replace(inference.learner, members=2))
+    check(posterior.sample((3000,)), wider=1.7, noise=NOISE / 2, off=0.6)
+    assert [record.proposal for record in inference.rounds] == ["prior", "truncated"]
 
 
 def test_a_ratio_of_some_parameters(runs):
@@ -175,6 +215,18 @@ def test_every_published_name_is_a_method():
         infer(simulator, BOX, "SNPF")
 
 
+ONE_NAME_OF_EACH = {method: name for name, method in METHODS.items()}.values()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ONE_NAME_OF_EACH)
+def test_infer_by_every_name(name):
+    posterior = infer(simulator, BOX, name, num_simulations=500, seed=1, batched=True, show_progress_bars=False)
+    assert "amortized" in str(posterior)
+    for x_o in (X_O, -X_O):
+        check(posterior.sample((3000,), x=x_o), x_o, wider=1.7, off=0.5)
+
+
 def test_what_they_refuse():
     with pytest.raises(ArgumentError, match=r"density_estimator of TSNPE must be 'maf' or 'nsf' or 'mdn'.*found 'cnf'"):
         made(TSNPE, density_estimator="cnf")
@@ -197,6 +249,52 @@ def test_what_they_refuse():
         inference.append_simulations(np.zeros((20, 2)), np.zeros((20, 2)), proposal=posterior)
     with pytest.raises(ArgumentError, match="sample_with must be one of"):
         made(SNLE, sample_with="gibbs")
+
+
+@pytest.mark.parametrize(
+    ("inference", "options", "message"),
+    [
+        (lambda: made(SNRE_C), RatioLearner(), r"SNRE_C learns, not what: found loss NRE_B.*, not NRE_C.*name 'SNRE',"),
+        (lambda: made(SNLE, sample_with="nuts"), LikelihoodLearner(members=1), r"sampler Tempering\(\), not MCMC\("),
+        (lambda: made(TSNPE), SideOptions(), r"TSNPE learns, not what: found likelihood True, not False. Free to "),
+        (lambda: made(FMPE), SideOptions(), "options of FMPE must be a VelocityLearner, found SideOptions"),
+        (lambda: made(SNPE, density_estimator="mdn"), SideOptions(), r"found builder .*'nsf'.* not .*'mdn'"),
+        (
+            lambda: made(SNPE),
+            LikelihoodLearner(),
+            r"a SideOptions, found LikelihoodLearner. Free to change are",
+        ),
+    ],
+    ids=["SNRE_C", "SNLE", "TSNPE", "FMPE", "SNPE's own", "SNPE"],
+)
+def test_options_leave_a_method_what_its_name_says(inference, options, message):
+    with pytest.raises(ArgumentError, match=message):
+        inference().run(X_O, 100, options=options)
+    with pytest.raises(ArgumentError, match=r"options=dataclasses.replace\(inference.learner, members=2\)"):
+        next(inference().iterate(X_O, 100, options=options))
+
+
+def test_options_change_how_a_method_learns():
+    inference = made(SNPE)
+    assert inference.free == ("members", "fit", "likelihood", "builders")
+    tiny = SideOptions((posterior_nn("mdn", num_components=1),), 1, likelihood=None, fit=FitOptions(max_num_epochs=2))
+    assert inference.run(X_O, 60, 1, options=tiny).ensemble.is_mixture_of_gaussians
+    chains = made(SNLE, sample_with="nuts")
+    few = replace(chains.learner, members=1, fit=FitOptions(max_num_epochs=2))
+    assert check_options(few, chains.learner, chains.free, "SNLE") is few
+    assert few.sampler == MCMC("nuts")
+
+
+@pytest.mark.parametrize(("method", "proposal"), [(TSNPE, "mixture"), (SNPE_B, "truncated"), (SNPE_A, "mixture")])
+def test_proposals_leave_a_method_what_its_name_says(method, proposal):
+    with pytest.raises(ArgumentError, match=f"{method.name} with proposal='{proposal}' would not be {method.name}: it"):
+        made(method).run(X_O, 100, proposal=proposal)
+
+
+@pytest.mark.parametrize("method", VELOCITIES, ids=lambda method: method.name)
+def test_velocities_have_no_atoms(method):
+    with pytest.raises(ArgumentError, match="it has 'truncated' or 'mixture'"):
+        made(method).run(X_O, 100, proposal="posterior")
 
 
 @pytest.mark.slow

@@ -110,6 +110,16 @@ class Integers(Standard):
         return rng.integers(10, size=(num, 2))
 
 
+class WholeNumbers(Standard):
+    """A normal parameter and a Poisson one, by an object that says of neither what it is."""
+
+    def sample(self, num, rng):
+        return np.stack([rng.normal(size=num), rng.poisson(3.0, num)], axis=1)
+
+    def log_prob(self, theta):
+        return st.norm.logpdf(theta[:, 0]) + st.poisson.logpmf(np.floor(theta[:, 1]), 3.0)
+
+
 class Constant(Standard):
     def sample(self, num, rng):
         return rng.normal(size=(num, 2)) * [1.0, 0.0] + [0.0, 3.0]
@@ -169,6 +179,9 @@ CASES = {
     "torch, matrices": (lambda: td.Wishart(torch.tensor(4.0), torch.eye(2)), r"one vector .* \(2, 2, 2\)"),
     "torch, batch of vectors": (lambda: td.MultivariateNormal(torch.zeros(2, 3), torch.eye(3)), r"found \(2, 2, 3\)"),
     "torch, bfloat16": (lambda: td.Normal(torch.zeros(2, dtype=torch.bfloat16), 1.0), "found torch.bfloat16"),
+    "torch, one discrete": (lambda: [td.Normal(0.0, 1.0), td.Bernoulli(0.3)], "found the discrete Bernoulli"),
+    "torch, discrete vector": (lambda: td.Independent(td.Poisson(torch.ones(2)), 1), "must be continuous"),
+    "whole numbers": (WholeNumbers, "Parameter 1 of the prior WholeNumbers is a whole number .* round it inside"),
     "constant": (Constant, "Parameter 1 of the prior Constant never varies: it is always 3"),
     "integers": (Integers, "must draw floating numbers .* found int64"),
     "matrices": (Matrices, r"should have shape \(7, d\), found \(7, 2, 3\)"),

@@ -1,5 +1,7 @@
 """Samplers of densities that are known up to a constant: each against exact answers, and what they report."""
 
+import warnings
+
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 from jax.scipy.special import logsumexp
 from scipy.stats import norm, truncnorm
 
-from homing.errors import ArgumentError, ShapeError
+from homing.errors import ArgumentError, ObservationError, ShapeError
 from homing.inference.samplers import as_sampler
 from homing.posteriors import (
     MCMC,
@@ -19,6 +21,7 @@ from homing.posteriors import (
     load,
     sampled_posterior,
 )
+from homing.posteriors.sampled import sampler_verdict
 from homing.posteriors.sampling.chains import effective, rhat
 from homing.priors import BoxUniform, as_prior
 
@@ -122,6 +125,9 @@ def test_what_a_likelihood_must_give():
     posterior = MCMCPosterior(lambda theta, x: theta, NORMAL, x_o=X_O, show_progress_bars=False)
     with pytest.raises(ShapeError, match=r"one value for each of \d+ rows of theta, found \(\d+, 2\)"):
         posterior.sample((5,))
+    posterior = MCMCPosterior(lambda theta, x: np.where(theta[:, 0] > 0, np.inf, 0.0), NORMAL, x_o=X_O)
+    with pytest.raises(ArgumentError, match=r"log likelihood must be below infinity, found inf at theta=\[0\.\d+, "):
+        posterior.sample((5,))
     with pytest.raises(ArgumentError, match="The shape of x is not known: pass x_o, or x_shape"):
         MCMCPosterior(Exact(), NORMAL)
 
@@ -169,6 +175,111 @@ def test_rhat_and_effective_size_tell_chains_that_have_not_met():
     assert effective(walk) < 100 < 1500 < effective(good) < 2700
 
 
+class LogFunnel(eqx.Module):
+    """The second parameter is as wide as the exponential of thrice the first."""
+
+    def __call__(self, z):
+        return -0.5 * z[0] ** 2 - 3 * z[0] - 0.5 * z[1] ** 2 * jnp.exp(-6 * z[0])
+
+
+class Funnel:
+    num_members = 1
+
+    def log_likelihood(self, m, z, x):
+        return -3 * z[:, 0] - 0.5 * z[:, 1] ** 2 * (np.exp(-6 * z[:, 0]) - 1)
+
+    def differentiable(self, m, x):
+        return LogFunnel()
+
+
+def test_trajectories_that_diverge_are_counted_and_told():
+    posterior = sampled_posterior(Funnel(), NORMAL, x_shape=(2,), x_o=X_O, sampler=as_sampler("nuts"), seed=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of chains that have not met
+        info, verdict = posterior.sampling_info(), posterior.check()["sampler"]
+    assert info["divergences"] > 200
+    assert verdict.level != "pass"
+
+
+def islands(theta, x):
+    """Two far from each other: no line through one meets the other."""
+    return np.logaddexp(*(-0.5 * ((theta - c) ** 2).sum(1) / 0.01**2 for c in (-0.8, 0.8)))
+
+
+def test_chains_that_do_not_meet_are_told():
+    posterior = MCMCPosterior(
+        islands, BoxUniform([-1.0] * 4, [1.0] * 4), x_o=[0.0] * 4, sampler=MCMC(num_chains=200, thin=1)
+    )
+    with pytest.warns(
+        UserWarning, match=r"chains that drew the posterior disagree \(R-hat .*sampling_info\(\) has the"
+    ):
+        info = posterior.sampling_info()
+    assert info["rhat"] > 1.5
+    assert info["effective"] < 400
+    assert posterior.check()["sampler"].level == "fail"
+
+
+def narrow(theta, x):
+    return -0.5 * ((theta - 0.3) ** 2).sum(1) / 1e-4**2
+
+
+def edge(theta, x):
+    return 1e4 * theta.sum(1)
+
+
+def cliffs(theta, x):
+    """A normal density on half of the box, and no number on the other."""
+    return np.where(theta[:, 0] > 0, -0.5 * ((theta - 0.3) ** 2).sum(1) / 0.1**2, np.nan)
+
+
+HARD = {
+    narrow: (0.3, 1e-4),
+    edge: (1 - 1e-4, 1e-4),
+    cliffs: (0.3, 0.1),
+}  # mean and standard deviation of each parameter
+
+
+def hard(log_likelihood, name, dim):
+    """With few draws kept, so that it is quick."""
+    box = BoxUniform([-1.0] * dim, [1.0] * dim)
+    options = {"x_o": np.zeros(dim), "bank": 2048, "show_progress_bars": False}
+    return MCMCPosterior(log_likelihood, box, sampler=as_sampler(name), **options)
+
+
+@pytest.mark.parametrize("log_likelihood", HARD)
+@pytest.mark.parametrize("name", ["smc", "slice"])
+def test_hard_targets_are_found(log_likelihood, name):
+    posterior = hard(log_likelihood, name, 5)
+    draws, (mean, std) = posterior.sample((2048,)), HARD[log_likelihood]
+    np.testing.assert_allclose((draws.mean(0) - mean) / std, 0, atol=0.25)
+    np.testing.assert_allclose(draws.std(0) / std, 1, atol=0.2)
+    assert sampler_verdict(posterior.sampling_info(), 2048).level == "pass"
+    assert np.isfinite(posterior.log_prob(draws)).all()
+
+
+@pytest.mark.parametrize("log_likelihood", [narrow, edge])
+@pytest.mark.parametrize("name", ["importance", "rejection"])
+def test_targets_that_proposals_miss_are_told(log_likelihood, name):
+    posterior = hard(log_likelihood, name, 5)
+    with pytest.warns(UserWarning, match=r"draws of the posterior are worth 1.* independent ones: they are few"):
+        draws = posterior.sample((100,))
+    assert (np.abs(draws) <= 1).all()
+    assert posterior.sampling_info()["effective"] < 2
+    assert sampler_verdict(posterior.sampling_info(), 2048).level == "fail"
+    one_good = EnsemblePosterior([hard(log_likelihood, "smc", 5), posterior], show_progress_bars=False)
+    assert one_good.sampling_info()["effective"] < 4
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_an_x_that_is_impossible_is_refused(name):
+    for nothing in (-np.inf, np.nan):
+        posterior = hard(lambda theta, x, nothing=nothing: np.full(len(theta), nothing), name, 2)
+        with pytest.raises(
+            ObservationError, match=r"density is zero at all \d+ points that were tried.*Check x and the"
+        ):
+            posterior.sample((5,))
+
+
 class TestEnsemble:
     def made(self, **options):
         one, two = (
@@ -190,6 +301,9 @@ class TestEnsemble:
         each = [member.sampling_info() for member in posterior.posteriors]
         for name, choose in {"evidence_khat": max, "evidence_effective": min}.items():
             assert posterior.sampling_info()[name] == choose(info[name] for info in each)
+
+    def test_its_check_has_a_verdict_of_them(self):
+        assert self.made().check()["sampler"].level == "pass"
 
     def test_what_it_refuses(self):
         with pytest.raises(ArgumentError, match="needs at least one"):

@@ -124,6 +124,13 @@ def test_the_region_of_several_trials_is_that_of_one():
     assert volumes[0] == pytest.approx(volumes[1], rel=0.1)
 
 
+def test_its_maximum_and_conditionals(finished):
+    posterior = finished[0]
+    np.testing.assert_allclose(posterior.map(), X_O, atol=0.5 * NOISE)
+    check_linear(posterior.sample_conditional((2000,), condition=X_O, dims=[1]), X_O[1:])
+    np.testing.assert_allclose(posterior.conditional_corrcoeff(X_O), np.eye(2), atol=0.25)
+
+
 def test_gradients_follow_the_same_density(finished):
     surrogate = finished[0].surrogate
     z = np.random.default_rng(0).normal(size=(5, 2)) * 0.3

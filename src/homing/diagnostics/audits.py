@@ -18,6 +18,8 @@ from homing.diagnostics.verdict import Level, Verdict, level_of
 
 _MOST_KHAT, _WRONG_KHAT = 0.7, 1.0
 _MOST_RHAT, _WRONG_RHAT = 1.05, 1.2
+_LEAST_DRAWS, _TOO_FEW_DRAWS = 400, 40
+_MOST_DIVERGENCES = 0.01  # for each draw
 _LEAST_EFFECTIVE, _LESS_EFFECTIVE = 0.1, 0.25  # the second where k̂ is larger
 _MOST_DISAGREEMENT = 0.3  # of log M, what a draw can tell at most about which member it is of
 _MOST_LOST = 0.01  # of the posterior, beyond a region, by simulations, and
@@ -72,24 +74,35 @@ def check_disagreement(nats: float, members: int, num_draws: int) -> Verdict:
     return Verdict("members", "pass" if good else "care", nats, None, num_draws, None, sentence)
 
 
-def check_sampler(rhat: float, khat: float, num_draws: int) -> Verdict:
+def check_sampler(
+    rhat: float = np.nan,
+    khat: float = np.nan,
+    num_draws: int = 0,
+    effective: float = np.nan,
+    divergences: float = 0.0,
+) -> Verdict:
     """Whether the draws at x_o are those of what was learned, by what their sampler reports of itself.
 
     Args:
         rhat: R-hat of the chains, the worst over parameters; NaN if there are none.
         khat: The Pareto shape of the importance weights; NaN if there are none.
         num_draws: How many draws.
+        effective: How many independent draws they are worth; NaN if that is not known.
+        divergences: Trajectories of NUTS or HMC that diverged.
 
     Returns:
-        The verdict; its statistic is `rhat`, or `khat` without chains. It takes care above an R-hat of 1.05 or a shape
-        of 0.7, and fails above 1.2 or 1.
+        The verdict; its statistic is the first that is known of `rhat`, `khat` and `effective`. It takes care above an
+        R-hat of 1.05 or a shape of 0.7, and fails above 1.2 or 1; it takes care below 400 effective draws, and fails
+        below 40; and it takes care if there are more divergences than a hundredth of the draws.
 
     Example:
         >>> check_sampler(2.0, float("nan"), 1000).sentence
         'The chains that drew the posterior disagree (R-hat 2): the draws are not yet those of what was learned.'
     """
-    level: Level = "care" if rhat > _MOST_RHAT or khat > _MOST_KHAT else "pass"
-    if rhat > _WRONG_RHAT or khat > _WRONG_KHAT:
+    diverge = divergences > _MOST_DIVERGENCES * num_draws
+    care = rhat > _MOST_RHAT or khat > _MOST_KHAT or effective < _LEAST_DRAWS or diverge
+    level: Level = "care" if care else "pass"
+    if rhat > _WRONG_RHAT or khat > _WRONG_KHAT or effective < _TOO_FEW_DRAWS:
         level = "fail"
     sentence = "By what the sampler reports, the draws are those of what was learned."
     if rhat > _MOST_RHAT:
@@ -102,7 +115,11 @@ def check_sampler(rhat: float, khat: float, num_draws: int) -> Verdict:
             f"A few of the sampler's proposals carry all the weight (Pareto shape {khat:.3g}): the draws may not be "
             "those of what was learned."
         )
-    statistic = khat if np.isnan(rhat) else rhat
+    elif effective < _LEAST_DRAWS:
+        sentence = f"The {num_draws} draws of the posterior are worth {effective:.3g} independent ones: they are few."
+    elif diverge:
+        sentence = f"{divergences:.0f} trajectories of the chains diverged: where they did, draws of it are missing."
+    statistic = next((value for value in (rhat, khat, effective) if not np.isnan(value)), np.nan)
     return Verdict("sampler", level, statistic, None, num_draws, None, sentence)
 
 

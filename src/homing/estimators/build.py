@@ -172,14 +172,16 @@ def check_embedding(embedding_net: Any) -> None:
             "embedding_net must be one of homing.embeddings, a JAX function or an equinox module, found "
             f"{type(embedding_net).__name__}."
         )
+    owner = getattr(embedding_net, "__self__", embedding_net)  # of net.forward
+    if library_of(owner) == "torch" or (isinstance(owner, type) and owner.__module__.startswith("torch.")):
+        raise ArgumentError(
+            "embedding_net is a torch module; training runs in JAX, so bring one of homing.embeddings, an equinox "
+            "module or a JAX function."
+        )
     if isinstance(embedding_net, type):
         raise ArgumentError(
             f"embedding_net is the class {embedding_net.__name__}: call it, "
             f"embedding_net={embedding_net.__name__}(...)."
-        )
-    if library_of(embedding_net) == "torch":
-        raise ArgumentError(
-            "embedding_net is a torch module; training runs in JAX, so bring an equinox module or a JAX function."
         )
 
 

@@ -108,6 +108,7 @@ class TSNPE(Direct):
     """
 
     name = "TSNPE"
+    proposals = ("truncated",)
 
 
 class SNPE_B(Direct):
@@ -115,6 +116,7 @@ class SNPE_B(Direct):
 
     name = "SNPE_B"
     default_method = "mixture"
+    proposals = ("mixture",)
 
 
 class FMPE(Direct):
@@ -122,6 +124,7 @@ class FMPE(Direct):
 
     name = "FMPE"
     models = ("cnf",)
+    proposals = ("truncated", "mixture")  # a regression on velocities has no atoms
 
     def _own_learner(self) -> SideOptions:
         return VelocityLearner()
@@ -132,6 +135,7 @@ class NPSE(Direct):
 
     name = "NPSE"
     models = ("cnf",)
+    proposals = ("truncated", "mixture")
 
     def _own_learner(self) -> SideOptions:
         return VelocityLearner(loss=DenoisingScore())

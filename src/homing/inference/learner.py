@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
 import numpy as np
 
+from homing.errors import ArgumentError
 from homing.estimators.validity import Validity
 from homing.posteriors import Posterior
 from homing.priors import Prior
@@ -102,6 +103,33 @@ class Learner(Protocol):
     def recall(self, posterior: Posterior, record: RoundRecord) -> Learned:
         """What a round that a run file has once learned, from its posterior and record."""
         ...
+
+
+def check_options(options: Any, own: Any, free: Sequence[str], name: str) -> Learner:
+    """The options, if they leave a method what its name and its arguments say.
+
+    Args:
+        options: A learner.
+        own: The method's.
+        free: The fields in which they may differ.
+        name: The method's, for a person.
+
+    Raises:
+        ArgumentError: If they learn something else.
+    """
+    kind = type(own).__name__
+    how = (
+        f"Free to change are {', '.join(free)}: run(..., options=dataclasses.replace(inference.learner, members=2)); "
+        f"the rest is an argument of {name}(...)."
+    )
+    if type(options) is not type(own):
+        raise ArgumentError(f"options of {name} must be a {kind}, found {type(options).__name__}. {how}")
+    fixed = [field.name for field in fields(own) if field.name not in free]
+    differ = [field for field in fixed if getattr(options, field) != getattr(own, field)]
+    if differ:
+        found = "; ".join(f"{field} {getattr(options, field)!r}, not {getattr(own, field)!r}" for field in differ)
+        raise ArgumentError(f"options say how {name} learns, not what: found {found}. {how}")
+    return options
 
 
 def windows(order: np.ndarray, members: int) -> np.ndarray:

@@ -18,7 +18,7 @@ from homing.inference.campaign import LEAST_ROWS, Campaign
 from homing.inference.driver import Drive, Stop, check_driver
 from homing.inference.failing import valid_where
 from homing.inference.inference import Inference
-from homing.inference.learner import Learned, Learner, Material
+from homing.inference.learner import Learned, Learner, Material, check_options
 from homing.inference.methods import METHODS, Method, as_method
 from homing.inference.options import TrainOptions, as_settings, train_options
 from homing.inference.simulating import check_count, unprepared_prior, unprepared_simulator
@@ -79,10 +79,17 @@ class Sequential(Inference):
         settings: What makes the run this run, as JSON, beside the prior and the seed.
         embedding_net: The user's own code in the estimator, or None.
         **running: See `Running`.
+
+    Attributes:
+        name: The method's.
+        default_method: Where later rounds of `run` simulate.
+        proposals: Names of all ways to propose that leave it what its name says; empty for any.
+        training_options: The options of `TrainOptions` that it has.
     """
 
     name: ClassVar[str]
     default_method: ClassVar[str | Method] = "truncated"
+    proposals: ClassVar[tuple[str, ...]] = ()
     training_options: ClassVar[tuple[str, ...]] = (
         *("training_batch_size", "learning_rate", "stop_after_epochs", "max_num_epochs", "clip_max_norm"),
     )
@@ -111,7 +118,6 @@ class Sequential(Inference):
         known = unprepared_prior(prior)
         self._bars = how["show_progress_bars"]
         self._learned: Learned | None = None
-        self._embedding_net = embedding_net
         campaign = Campaign(
             known,
             None if simulator is None else unprepared_simulator(simulator, known.kind, how["batched"]),
@@ -133,7 +139,12 @@ class Sequential(Inference):
     @property
     @abstractmethod
     def learner(self) -> Learner:
-        """What is learned, unless `run` is given another."""
+        """What is learned; `run` may change what is `free` of it."""
+
+    @property
+    def free(self) -> tuple[str, ...]:
+        """What `run`'s options may change of the learner; the rest is what the method was made with."""
+        return ("members", "fit")
 
     def __call__(self, num_simulations: int, proposal: Any = None, **training: Any) -> Posterior:
         """One round: propose, simulate, learn.
@@ -219,7 +230,9 @@ class Sequential(Inference):
                 method's own.
             stop: When to stop before the budget is spent; None to spend it.
             on_round: Told each round's record as it is finished.
-            options: What to learn, for example `SideOptions(members=2)`, its builder included.
+            options: How to learn: the method's own `learner` with other `members` or `fit`, for example
+                `dataclasses.replace(inference.learner, members=2)`. Of `SNPE`, `SideOptions`, with its `likelihood`,
+                and with its `builders` unless a density_estimator was given.
 
         Returns:
             The posterior at x_o.
@@ -273,12 +286,12 @@ class Sequential(Inference):
         check_count(num_simulations)
         sizes = check_driver(num_simulations, num_rounds, self.prior.dim)
         method = as_method(self.default_method if proposal is None else proposal)
-        learner = options or self.learner
-        if self._embedding_net is not None and learner.embedding_net is None:
+        if self.proposals and method.name not in self.proposals:
             raise ArgumentError(
-                f"options say what is learned; their builder has no embedding_net, while {self.name} was given one. "
-                "Give options the same builder: SideOptions(builders=(posterior_nn(embedding_net=...),))."
+                f"{self.name} with proposal={method.name!r} would not be {self.name}: it has "
+                f"{' or '.join(map(repr, self.proposals))}. SNPE, SNLE and the SNREs take any proposal."
             )
+        learner = self.learner if options is None else check_options(options, self.learner, self.free, self.name)
         return Drive(self._campaign, self.prior, x_o, sizes, stop or Stop(), method, learner, self._bars)
 
     def _options(self, training: dict[str, Any]) -> TrainOptions:

@@ -25,6 +25,7 @@ from typing import Any, cast
 from tqdm.auto import tqdm
 
 from homing import random
+from homing.arrays import library_of
 from homing.errors import ArgumentError, NotTrainedError
 from homing.estimators import Builder, PosteriorBuilder, posterior_nn
 from homing.inference.audit import audit_boundary
@@ -132,6 +133,10 @@ class SNPE(Sequential):
             )
         return SideOptions(builders=(self._builder,))
 
+    @property
+    def free(self) -> tuple[str, ...]:
+        return (*super().free, "likelihood", *(["builders"] if self._is_default else []))
+
     def build_posterior(self, density_estimator: Ensemble | None = None, **options: Any) -> DirectPosterior:
         """The posterior of what was trained last, or of another estimator that `train` returned.
 
@@ -220,6 +225,10 @@ class SNPE(Sequential):
 def _as_builder(density_estimator: Any) -> Builder:
     if isinstance(density_estimator, str):
         return posterior_nn(density_estimator)  # type: ignore[arg-type]
+    if library_of(density_estimator) == "torch":
+        raise ArgumentError(
+            "density_estimator is a torch module; training runs in JAX. Name a family or describe one by posterior_nn."
+        )
     if callable(density_estimator):
         return cast(Builder, density_estimator)
     raise ArgumentError(f'density_estimator must be "maf", "nsf", "mdn", or a builder, found {density_estimator!r}.')

@@ -23,7 +23,7 @@ import numpy as np
 
 from homing import random
 from homing.errors import ArgumentError, PriorError
-from homing.estimators import PosteriorBuilder
+from homing.estimators import PosteriorBuilder, posterior_nn
 from homing.estimators.validity import Validity
 from homing.inference.learn import Dataset, maps_to_normal
 from homing.inference.learner import NOT_KNOWN, Learned, Material, recalled_info, windows
@@ -165,6 +165,7 @@ class SNPE_A(Sequential):
 
     name = "SNPE_A"
     default_method = Gaussian()
+    proposals = (Gaussian.name,)
 
     def __init__(
         self,
@@ -177,7 +178,7 @@ class SNPE_A(Sequential):
     ):
         if isinstance(num_components, bool) or not isinstance(num_components, (int, np.integer)) or num_components < 1:
             raise ArgumentError(f"num_components must be a positive whole number, found {num_components!r}.")
-        self._builder = PosteriorBuilder("mdn", num_components=int(num_components), embedding_net=embedding_net)
+        self._builder = posterior_nn("mdn", num_components=int(num_components), embedding_net=embedding_net)
         super().__init__(simulator, prior, {"num_components": int(num_components)}, embedding_net, **running)
         if not maps_to_normal(self.prior):
             raise PriorError(

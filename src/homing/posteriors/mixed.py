@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from homing import random
-from homing.diagnostics import Predictive
+from homing.diagnostics import Predictive, Verdict
 from homing.errors import ArgumentError
 from homing.posteriors.posterior import Posterior
-from homing.posteriors.sampled import SampledPosterior, worst
+from homing.posteriors.sampled import SampledPosterior, sampler_verdict, worst
 from homing.priors import same_distribution
 
 
@@ -116,7 +116,16 @@ class EnsemblePosterior(Posterior):
             What `MCMCPosterior.sampling_info` has of the posteriors that sample, the worst of each; empty if none does.
         """
         at = self.condition_of(x)
-        return worst([member.sampling_info(at) for member in self.posteriors if isinstance(member, SampledPosterior)])
+        return worst([member.sampling_info(at) for member in self._sampled])
+
+    def _audits(self, x: np.ndarray) -> list[Verdict]:
+        num = sum(len(member.side(x).z) for member in self._sampled)
+        told = [sampler_verdict(self.sampling_info(x), num)] if self._sampled else []
+        return [*told, *super()._audits(x)]
+
+    @property
+    def _sampled(self) -> list[SampledPosterior]:
+        return [member for member in self.posteriors if isinstance(member, SampledPosterior)]
 
     @property
     def _learned(self) -> dict[str, Any]:

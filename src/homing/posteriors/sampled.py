@@ -12,6 +12,7 @@ https://arxiv.org/abs/1903.04057.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar, NamedTuple
@@ -37,7 +38,8 @@ BANK = 16_384  # draws for an x without sampling anew; they are kept, and given 
 _LEAST_BANK = 2048
 CANDIDATES = 16_384  # importance draws for the constants
 _WORST = {
-    **{"rhat": max, "khat": max, "divergences": sum, "effective": sum, "acceptance": min},
+    **{"rhat": max, "khat": max, "divergences": sum, "acceptance": min},
+    "effective": lambda values: len(values) * min(values),  # each has as many of the draws
     **{"evidence_effective": min, "evidence_khat": max},
 }
 
@@ -64,7 +66,13 @@ class Side(NamedTuple):
 def worst(infos: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """What several samplers report, as one: the worst of each, and the sum of what they counted."""
     names = dict.fromkeys(name for info in infos for name in info)
-    return {name: float(_WORST[name](info[name] for info in infos if name in info)) for name in names}
+    return {name: float(_WORST[name]([info[name] for info in infos if name in info])) for name in names}
+
+
+def sampler_verdict(info: Mapping[str, float], num_draws: int) -> Verdict:
+    """What a sampler reports of so many draws, as a verdict."""
+    known = {name: info[name] for name in ("rhat", "khat", "effective", "divergences") if name in info}
+    return check_sampler(num_draws=num_draws, **known)
 
 
 class SampledPosterior(Posterior):
@@ -141,6 +149,9 @@ class SampledPosterior(Posterior):
             z, info = self.sample_anew(num, x, random.word(self._seed, "bank"))
             candidates = max(_LEAST_BANK, CANDIDATES // self._num_trials(x))
             self._sides[key] = Side(z, *self._evidence(x, z, candidates), info)
+            verdict = sampler_verdict(info, len(z))
+            if verdict.level == "fail":
+                warnings.warn(f"{verdict.sentence} posterior.sampling_info() has the numbers.", stacklevel=3)
         return self._sides[key]
 
     def sampling_info(self, x: Any | None = None) -> dict[str, float]:
@@ -197,10 +208,7 @@ class SampledPosterior(Posterior):
     def _audits(self, x: np.ndarray) -> list[Verdict]:
         nats, side = self.disagreement(x, 0), self.side(x)
         told = [] if nats is None else [check_disagreement(nats, self.surrogate.num_members, len(side.z))]
-        rhat, khat = (side.info.get(name, float("nan")) for name in ("rhat", "khat"))
-        if np.isfinite([rhat, khat]).any():
-            told.append(check_sampler(rhat, khat, len(side.z)))
-        return [*told, *super()._audits(x)]
+        return [*told, sampler_verdict(side.info, len(side.z)), *super()._audits(x)]
 
     def at_each(self, x: np.ndarray, num: int, seed: int) -> Conditionals:
         """As `Posterior.at_each`: a short sampling at each x, its draws of equal weight."""

@@ -47,12 +47,20 @@ class KnownLikelihood:
     num_members = 1
 
     def log_likelihood(self, m: int, z: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """Of rows z, shape (n, d), at x; NaN counts as impossible."""
+        """Of rows z, shape (n, d), at x; NaN counts as impossible.
+
+        Raises:
+            ShapeError: If it is not one value for each row.
+            ArgumentError: If one is infinite.
+        """
         values = np.asarray(self.function(self.prior.from_normal(z), x), np.float64)
         if values.shape != (len(z),):
             raise ShapeError(
                 f"The likelihood must return one value for each of {len(z)} rows of theta, found {values.shape}."
             )
+        if (values == np.inf).any():
+            theta = self.prior.from_normal(z[np.argmax(values)][None])[0]
+            raise ArgumentError(f"The log likelihood must be below infinity, found inf at theta={theta.tolist()}.")
         return np.where(np.isnan(values), -np.inf, values)
 
     def differentiable(self, m: int, x: np.ndarray) -> Any:

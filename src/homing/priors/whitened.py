@@ -170,6 +170,7 @@ def _checked(source: Source, draws: np.ndarray, low: np.ndarray, high: np.ndarra
             "`support`."
         )
     _check_not_flat(source, draws)
+    _check_not_discrete(source, draws)
     draws = np.clip(draws, *one_step_inside(low, high, source.kind.dtype))
     try:
         values = source.log_prob(draws)
@@ -203,4 +204,15 @@ def _check_not_flat(source: Source, draws: np.ndarray) -> None:
             f"The parameters of the prior {source.name} determine each other, as on a simplex, where they sum to one: "
             f"it has no density in {source.dim} dimensions. Infer {source.dim - 1} free ones and compute the last "
             "inside the simulator: for a Dirichlet, independent Beta fractions broken off a stick, or log-ratios."
+        )
+
+
+def _check_not_discrete(source: Source, draws: np.ndarray) -> None:
+    fine = np.spacing(np.abs(draws).max(0).astype(source.kind.dtype)) < 0.1  # so large numbers have no fractions
+    whole = np.flatnonzero((draws == np.round(draws)).all(0) & fine)
+    if len(whole):
+        raise PriorError(
+            f"Parameter {whole[0]} of the prior {source.name} is a whole number in all draws, and a prior must be "
+            "continuous. Infer a continuous parameter and round it inside the simulator, or run the inference once for "
+            "each value."
         )

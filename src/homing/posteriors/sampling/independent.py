@@ -20,7 +20,7 @@ import numpy as np
 
 from homing import random
 from homing.posteriors.sampling.tail import pareto_shape
-from homing.posteriors.sampling.target import Drawn, Target
+from homing.posteriors.sampling.target import Drawn, Target, check_reached
 from homing.posteriors.sampling.tempered import effective_share
 
 _LEAST = 4096  # proposals
@@ -75,7 +75,9 @@ class Rejection:
 def _weighed(target: Target, num: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Proposals and their log weights."""
     z = target.start.sample(num, seed)
-    return z, target.log_density(z) - target.start.log_density(z)
+    values = target.log_density(z)
+    check_reached(values)
+    return z, values - target.start.log_density(z)
 
 
 def quality(log_weights: np.ndarray) -> Mapping[str, float]:

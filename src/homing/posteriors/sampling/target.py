@@ -11,6 +11,8 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
+from homing.errors import ObservationError
+
 LogDensity = Callable[[np.ndarray], np.ndarray]
 
 
@@ -41,6 +43,20 @@ class Target:
     log_density: LogDensity
     start: Start
     differentiable: Callable[[], Any]
+
+
+def check_reached(log_density: np.ndarray) -> None:
+    """Whether a density is above zero at any of the points, shape (n,), that a sampler starts from.
+
+    Raises:
+        ObservationError: If it is not.
+    """
+    if not (log_density > -np.inf).any():
+        raise ObservationError(
+            f"The posterior's density is zero at all {len(log_density)} points that were tried, so nothing can be "
+            "drawn: the likelihood excludes this x for theta of the prior, or for what is held fixed. Check x and the "
+            "likelihood; if it is above zero in a tiny region only, narrow the prior to about that."
+        )
 
 
 class Drawn(NamedTuple):

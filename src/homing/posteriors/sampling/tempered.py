@@ -19,16 +19,20 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from homing import random
-from homing.posteriors.sampling.target import Drawn, LogDensity, Target
+from homing.posteriors.sampling.target import Drawn, LogDensity, Target, check_reached
 
-TARGET = 0.6  # effective share of the particles after a step
-_MAX_STEPS = 40
+TARGET = 0.6  # effective share, after a step, of the particles that count at all
+_MAX_STEPS = 100
+_LEAST_STEP, _HALVINGS = 1e-200, 40
 _MOVES = 4  # Metropolis steps after each temperature; twice as many after the last
 
 
 @dataclass(frozen=True)
 class Tempering:
-    """Tempered sequential Monte Carlo, with as many particles as draws are wanted. Reports `"acceptance"`."""
+    """Tempered sequential Monte Carlo, with as many particles as draws are wanted.
+
+    Reports `"acceptance"`, and `"effective"`, in draws: how many particles counted where the fewest did.
+    """
 
     name: ClassVar[str] = "smc"
 
@@ -36,7 +40,7 @@ class Tempering:
         start = target.start.sample(num, random.word(seed, "start", member))
         rng = random.generator(seed, "moves", member)
         found = temper(start, target.start.log_density, target.log_density, rng)
-        return Drawn(found.z, {"acceptance": found.acceptance})
+        return Drawn(found.z, {"acceptance": found.acceptance, "effective": found.effective * num})
 
 
 class Tempered(NamedTuple):
@@ -46,11 +50,13 @@ class Tempered(NamedTuple):
         z: (n, d), the draws.
         steps: Temperatures it took.
         acceptance: Share of the last moves that were accepted.
+        effective: The least effective share of the particles after a step.
     """
 
     z: np.ndarray
     steps: int
     acceptance: float
+    effective: float
 
 
 def temper(start: np.ndarray, log_start: LogDensity, log_target: LogDensity, rng: np.random.Generator) -> Tempered:
@@ -64,36 +70,42 @@ def temper(start: np.ndarray, log_start: LogDensity, log_target: LogDensity, rng
 
     Returns:
         As many draws of the target.
+
+    Raises:
+        ObservationError: If the other density is zero at all of them.
     """
     z, num = start.copy(), len(start)
     values = np.stack([log_start(z), log_target(z)])
-    t, steps, acceptance = 0.0, 0, 1.0
+    check_reached(values[1])
+    t, steps, acceptance, effective = 0.0, 0, 1.0, 1.0
     while t < 1 and steps < _MAX_STEPS:
         step = _step(values[1] - values[0], 1 - t) if steps < _MAX_STEPS - 1 else 1 - t
         log_weights = step * (values[1] - values[0])
+        effective = min(effective, effective_share(log_weights))
         weights = np.exp(log_weights - np.logaddexp.reduce(log_weights))
         chosen = np.searchsorted(np.cumsum(weights), (rng.random() + np.arange(num)) / num).clip(0, num - 1)
         z, values, t, steps = z[chosen], values[:, chosen], t + step, steps + 1
         for _ in range(_MOVES if t < 1 else 2 * _MOVES):
             acceptance = _move(z, values, t, log_start, log_target, rng)
-    return Tempered(z, steps, acceptance)
+    return Tempered(z, steps, acceptance, effective)
 
 
 def effective_share(log_weights: np.ndarray) -> float:
     """The effective sample size of importance weights, as a share of their number."""
     total, squares = np.logaddexp.reduce(log_weights), np.logaddexp.reduce(2 * log_weights)
-    return float(np.exp(2 * total - squares) / len(log_weights))
+    return float(np.exp(2 * total - squares) / len(log_weights)) if total > -np.inf else 0.0
 
 
 def _step(log_ratio: np.ndarray, most: float) -> float:
-    """The largest step up to `most` that keeps the target share, by bisection."""
-    if effective_share(most * log_ratio) >= TARGET:
+    """The largest step up to `most` that keeps the target share, by bisection of its logarithm."""
+    target = TARGET * (log_ratio > -np.inf).mean()
+    if effective_share(most * log_ratio) >= target:
         return most
-    low, high = 0.0, most
-    for _ in range(30):
-        middle = (low + high) / 2
-        low, high = (middle, high) if effective_share(middle * log_ratio) >= TARGET else (low, middle)
-    return max(low, 1e-3 * most)
+    low, high = most * _LEAST_STEP, most
+    for _ in range(_HALVINGS):
+        middle = np.sqrt(low * high)
+        low, high = (middle, high) if effective_share(middle * log_ratio) >= target else (low, middle)
+    return low
 
 
 def _move(
