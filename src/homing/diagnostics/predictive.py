@@ -27,7 +27,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from homing.diagnostics.pairs import as_floats
 from homing.diagnostics.verdict import Level, Verdict
@@ -153,8 +152,9 @@ def sums(rows: np.ndarray) -> np.ndarray:
     if p <= MOST_ENTRIES:
         return rows.astype(np.float64)
     rng = np.random.default_rng(p)
-    place, sign = rng.permutation(p) % MOST_ENTRIES, rng.choice([-1.0, 1.0], p)
-    return np.asarray(rows @ csr_array((sign, (np.arange(p), place)), (p, MOST_ENTRIES)), np.float64)
+    mixed = rows[:, rng.permutation(p)] * rng.choice([-1.0, 1.0], p)
+    padded = np.pad(mixed, [(0, 0), (0, -p % MOST_ENTRIES)])
+    return padded.reshape(len(rows), -1, MOST_ENTRIES).sum(1)
 
 
 def check_predictive(observed: Any, replicated: Any) -> Verdict:
