@@ -51,15 +51,19 @@ def test_arviz_reads_it(posterior, tmp_path):
     assert (summary["r_hat"].astype(float) < 1.05).all()
     theta = data["posterior"]["theta"].values.reshape(-1, 2)
     np.testing.assert_allclose(summary["mean"].astype(float), theta.mean(0), atol=2e-3)
-    if hasattr(arviz, "InferenceData"):
+    if "InferenceData" in vars(arviz):
         axes = arviz.plot_posterior(data)
         assert axes.shape == (2,)
         assert "theta[0]" in axes[0].get_title()
         assert arviz.plot_pair(data, kind="scatter").has_data()
         assert arviz.plot_ppc(data, num_pp_samples=20).lines
     else:
-        arviz.plot_dist(data)
-        arviz.plot_pair(data)
+        assert dict(data["posterior_predictive"].sizes) == {"chain": 1, "draw": 50, "x_0": 2}
+        assert arviz.plot_dist(data).viz["dist"]["theta"].sizes["parameter"] == 2
+        assert arviz.plot_pair(data).viz["scatter"].notnull().sum() == 4  # of each chain, below the diagonal
+        predictive = arviz.plot_ppc_dist(data, num_samples=20).viz  # which compares it with observed_data
+        assert len(predictive["predictive_dist"]["x"].values.ravel()) == 20
+        assert predictive["observed_dist"]["x"].item().get_xdata().size
     data.to_netcdf(tmp_path / "posterior.nc")
     again = arviz.from_netcdf(tmp_path / "posterior.nc")
     np.testing.assert_array_equal(again["posterior"]["theta"], data["posterior"]["theta"])

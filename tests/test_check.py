@@ -168,16 +168,20 @@ def test_data_of_any_shape_through_an_embedding():
     assert check["predictive"].curves["replicated"].shape == (30, 3, 2)
 
 
-def test_data_of_more_numbers_than_can_be_compared():
+def test_data_of_very_many_numbers():
+    """They are compared all the same, and a check does not carry them along."""
+
     def simulate(theta, rng):
         return np.repeat(theta[:, :1], 4097, axis=1) + 0.3 * rng.normal(size=(len(theta), 4097))
 
     builder = posterior_nn("maf", embedding_net=lambda x: x.reshape(-1, 17).mean(1)[:2])
     inference = snpe(simulate, density_estimator=builder)
-    inference(num_simulations=100, max_num_epochs=5).set_default_x(np.full(4097, 0.2))
-    names = {verdict.name for verdict in inference.check(60)}
-    assert "posterior SBC" in names
-    assert "predictive" not in names
+    posterior = inference(num_simulations=100, max_num_epochs=5).set_default_x(np.full(4097, 0.2))
+    check = inference.check(60)
+    assert {"misspecification", "predictive", "posterior SBC"} <= {verdict.name for verdict in check}
+    assert check["predictive"].curves.keys() == {"distances", "distance"}
+    with pytest.warns(UserWarning, match="x_o is unlike the 100 data"):
+        posterior.set_default_x(np.tile([0.2, 2.0], 2049)[:4097])
 
 
 def test_simulations_that_fail_are_left_out():
@@ -392,6 +396,72 @@ def test_a_posterior_of_another_kind_is_checked_by_its_density(multi_round):
     assert {"coverage", "ranks", "TARP", "predictive", "posterior SBC"} <= {verdict.name for verdict in check}
     assert check.level != "fail"
     assert check["coverage"].n == check["predictive"].n == 40
+
+
+def several(noise, shift, seed, sets=150, failing=False):
+    """What a check says of a likelihood at four trials, and its simulations: of that noise, in place of 0.5."""
+
+    def simulate(theta, rng):
+        x = theta + 0.5 * rng.normal(size=theta.shape)
+        return np.where(failing & (rng.random((len(theta), 1)) < 0.1), np.nan, x)
+
+    normal = [scipy.stats.norm(), scipy.stats.norm()]
+    posterior = MCMCPosterior(
+        lambda theta, x: -0.5 * ((theta[:, None] - shift - np.atleast_2d(x)) ** 2).sum((1, 2)) / noise**2,
+        as_prior(normal),
+        (2,),
+        x_o=np.array([[0.5, -0.5], [0.1, 0.2], [0.9, -0.4], [0.3, 0.0]]),
+        multi_round=True,
+        bank=2048,
+        show_progress_bars=False,
+    )
+    inference = SNPE(simulate, normal, seed=seed, batched=True, show_progress_bars=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of trials that failed
+        return inference.check(4 * sets + 3, posterior=posterior), inference.view.simulations()
+
+
+@pytest.mark.parametrize(
+    ("noise", "shift", "sets", "level", "reads"),
+    [
+        (0.5, 0.0, 150, "pass", ""),
+        (0.25, 0.0, 150, "fail", "overconfident"),
+        (
+            1.5,
+            0.0,
+            300,
+            "care",
+            "conservative",
+        ),  # told by the trials it has seen: truths lie at least .7 times as far as it says
+        (0.5, 0.4, 150, "fail", "shifted"),
+    ],
+)
+def test_a_check_at_several_trials_is_by_sets_of_as_many(noise, shift, sets, level, reads):
+    check, simulations = several(noise, shift, seed=1, sets=sets)
+    assert check.level == level
+    assert reads in {verdict.reads for verdict in check}
+    assert check["posterior SBC"].n == check["z-scores"].n == sets
+    assert all(check[name].sentence.startswith("By sets of 4 trials, ") for name in ("posterior SBC", "z-scores"))
+    assert check.num_simulations == len(simulations["theta"]) == 4 * sets
+    theta = simulations["theta"].reshape(sets, 4, 2)
+    np.testing.assert_array_equal(theta, np.repeat(theta[:, :1], 4, axis=1))
+    assert len(np.unique(simulations["x"], axis=0)) == 4 * sets
+
+
+def test_a_set_of_trials_of_which_one_failed_is_left_out():
+    check, simulations = several(0.5, 0.0, seed=2, failing=True)
+    whole = (simulations["status"].reshape(150, 4) == "ok").all(1).sum()
+    assert check["posterior SBC"].n == whole < 150
+    assert check.level == "pass"
+
+
+@pytest.mark.slow
+def test_a_check_at_several_trials_raises_false_alarms_at_their_nominal_rate():
+    found = [several(0.5, 0.0, seed)[0] for seed in range(100)]
+    for name in ("posterior SBC", "z-scores"):
+        p = np.array([check[name].p_value for check in found])
+        for alpha in (0.01, 0.05, 0.2):
+            assert (p < alpha).sum() <= binom.ppf(0.999, 100, alpha), name
 
 
 @pytest.mark.parametrize(

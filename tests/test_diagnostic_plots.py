@@ -1,8 +1,11 @@
 """Plots of verdicts, rounds and losses: what is drawn is what was given, on light paper and dark, and errors teach."""
 
 import io
+import re
 import warnings
 from dataclasses import replace
+from importlib.resources import files
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -15,7 +18,7 @@ from homing.diagnostics import Verdict
 from homing.errors import ArgumentError, ShapeError
 from homing.plots import look
 from homing.plots.names import wrapped
-from homing.plots.svg import as_svg
+from homing.plots.svg import _VARIABLES, as_svg
 
 RNG = np.random.default_rng(0)
 NUM_DRAWS = 99
@@ -76,7 +79,13 @@ def everything(d):
     labels = (LONG * 4)[:d]
     draws = RNG.normal(size=(500, d))
     theta = RNG.uniform(size=(200, d))
+    pairs = {"labels": labels, "prior": 3 * draws, "title": "both", "points_labels": "true parameters"}
     return {
+        "pairs": lambda: plots.pairplot([draws, draws / 2], np.zeros(d), samples_labels=["one", "another"], **pairs),
+        "pairs on both sides": lambda: plots.pairplot(
+            draws, np.zeros(d), upper="scatter", lower="hist", diag="kde", samples_labels="posterior", **pairs
+        ),
+        "contours": lambda: plots.pairplot(draws[:, :3], upper="contour", labels=labels[:3], fig_size=(4, 4)),
         "marginal": lambda: plots.marginal_plot([draws, draws / 2], np.zeros(d), labels=labels, prior=3 * draws),
         "conditional": lambda: plots.conditional_pairplot(
             lambda theta: -(theta**2).sum(1), np.zeros(d), [-2, 2], labels=labels, resolution=12
@@ -106,12 +115,12 @@ def test_labels_neither_touch_nor_leave_the_figure(name, d):
     figure, _ = everything(d)[name]()
     figure.canvas.draw()
     whole = figure.bbox
-    boxes = []
-    for ax in figure.axes:
-        if ax.get_visible():
-            boxes += [text.get_window_extent() for text in (ax.xaxis.label, ax.title) if text.get_text()]
+    shown = [ax for ax in figure.axes if ax.get_visible()]
+    texts = [text for ax in shown for text in (ax.xaxis.label, ax.yaxis.label, ax.title) if text.get_text()]
+    boxes = [part.get_window_extent() for part in (*texts, *figure.legends, *figure.texts)]
     assert boxes
-    assert all(box.x0 >= whole.x0 - 1 and box.x1 <= whole.x1 + 1 and box.y0 >= whole.y0 - 1 for box in boxes)
+    assert all(box.x0 >= whole.x0 - 1 and box.x1 <= whole.x1 + 1 for box in boxes)
+    assert all(box.y0 >= whole.y0 - 1 and box.y1 <= whole.y1 + 1 for box in boxes)
     assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
 
 
@@ -122,11 +131,63 @@ def test_light_on_dark(name):
         with pyplot.style.context(style):
             figure, axes = everything(2)[name]()
             assert look.is_dark() == is_dark
-            texts = [label for ax in figure.axes for label in (ax.xaxis.label, *ax.get_xticklabels())]
+            named = [label for ax in figure.axes for label in (ax.xaxis.label, ax.yaxis.label)]
+            ticks = [label for ax in figure.axes for label in (*ax.get_xticklabels(), *ax.get_yticklabels())]
+            texts = [*named, *ticks, *figure.texts, *(text for key in figure.legends for text in key.get_texts())]
             assert all((look.luminance(text.get_color()) > 0.5) == is_dark for text in texts)
             lines = [line.get_color() for ax in np.ravel(axes) for line in ax.lines if len(line.get_xdata()) > 1]
             paper = look.luminance(look.paper())
             assert all(abs(look.luminance(color) - paper) > 0.15 for color in lines)
+
+
+# Linear RGB as who lacks one kind of cones sees it. Machado, Oliveira, Fernandes, A Physiologically-based Model for
+# Simulation of Color Vision Deficiency, 2009, https://doi.org/10.1109/TVCG.2009.113, severity 1.
+EYES = {
+    "all three": np.eye(3),
+    "no red": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "no green": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    "no blue": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+}
+TOLD = 15  # of CIE 1976: about six times what is just noticed of two large patches, since lines are thin
+
+
+def as_seen(color, eyes):
+    """A colour in CIELAB, where distances are differences that are seen."""
+    rgb = np.array(to_rgb(color))
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    white = np.array([0.95047, 1.0, 1.08883])
+    to_xyz = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    xyz = to_xyz @ np.clip(np.array(EYES[eyes]) @ linear, 0, 1) / white
+    f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+def looks_alike(colors):
+    """Pairs of colours that somebody can hardly tell apart."""
+    return [
+        (eyes, *pair)
+        for eyes in EYES
+        for pair in combinations(sorted(colors), 2)
+        if np.linalg.norm(as_seen(pair[0], eyes) - as_seen(pair[1], eyes)) < TOLD
+    ]
+
+
+@pytest.mark.parametrize("style", ["default", "dark_background"])
+def test_colours_are_told_apart_by_those_who_see_fewer(style):
+    with pyplot.style.context(style):
+        assert looks_alike({*look.colors(), look.ALARM, look.muted(), look.ink(), look.paper()}) == []
+    assert looks_alike({"#cc79a7", "#a6a6a6"}) == [("no green", "#a6a6a6", "#cc79a7")]
+
+
+def test_colours_of_the_page_are_told_apart_and_are_those_of_its_figures():
+    css = (files("homing.report") / "page.css").read_text()
+    light, dark = re.findall(r":root \{(.*?)\}", css, re.DOTALL)[:2]
+    themes = [dict(re.findall(r"--(\w+): (#\w+)", theme)) for theme in (light, dark)]
+    for theme in themes:
+        assert {*_VARIABLES, "muted", "ink", "paper"} <= theme.keys()
+        assert looks_alike({theme[name] for name in (*_VARIABLES, "muted", "ink", "paper")}) == []
+    assert {name: themes[0][name] for name in _VARIABLES} == _VARIABLES
+    assert {*map(str.lower, (*look.colors(), look.ALARM))} == {*_VARIABLES.values()}
 
 
 @pytest.mark.parametrize("name", PLOTS)
@@ -223,6 +284,8 @@ def test_predictive_bands_are_quantiles():
     assert outer[:, 1].min() == pytest.approx(np.quantile(draws, 0.025, axis=0).min())
     assert outer[:, 1].max() == pytest.approx(np.quantile(draws, 0.975, axis=0).max())
     np.testing.assert_array_equal(ax.lines[1].get_ydata(), observed)
+    images = verdict("predictive", observed=np.arange(4.0).reshape(2, 2), replicated=RNG.normal(size=(50, 2, 2)))
+    assert [ax.lines[0].get_xdata()[0] for ax in plots.predictive_plot(images)[1]] == [0, 1, 2, 3]
     _, axes = plots.predictive_plot(predictive_verdict(3))
     assert [ax.lines[0].get_xdata()[0] for ax in axes] == [0, 1, 2]
 

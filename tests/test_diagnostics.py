@@ -3,21 +3,32 @@
 False alarms come as often as they should: by many repetitions in `make test-slow`.
 """
 
+from collections.abc import Callable
+from functools import cache
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import NamedTuple
 
 import numpy as np
 import pytest
-from scipy.stats import binom
+from scipy.stats import binom, chi2
 
+from homing import diagnostics
 from homing.diagnostics import (
+    check_agreement,
+    check_boundary,
     check_c2st,
     check_coverage,
+    check_disagreement,
     check_local_c2st,
     check_misspecification,
     check_posterior_sbc,
     check_predictive,
     check_ranks,
+    check_sampler,
+    check_shrinkage,
     check_tarp,
+    check_truncation,
     check_z_scores,
     effective_draws,
     fit_predictive,
@@ -26,6 +37,12 @@ from homing.diagnostics import (
 from homing.diagnostics.bands import edges_of, shares_below, uniform_band, uniform_p_value
 from homing.diagnostics.pairs import ranks_of
 from homing.diagnostics.predictive import UNLIKE
+from homing.posteriors.boundary import boundary_mass
+from homing.posteriors.ensemble import disagreement_of
+from homing.posteriors.sampling.chains import rhat
+from homing.posteriors.sampling.tail import pareto_shape
+from homing.posteriors.sampling.tempered import effective_share
+from homing.priors import BoxUniform, as_prior
 
 NOISE, DIM = 0.5, 2
 GAIN = 1 / (1 + NOISE**2)  # theta ~ N(0, 1), x = theta + noise: the posterior is N(gain x, sd^2)
@@ -98,55 +115,173 @@ def by_posterior_sbc(n, seed, width=1.0, shift=0.0):
     return check_posterior_sbc(theta[:, 0], draws, (log_posterior + 0.5 * pool**2).sum(2), seed=seed)
 
 
-# What each reads a shifted posterior as; only its middle misses with a region or a ball about a random point.
+def by_misspecification(n, seed, width=1.0, shift=0.0):
+    """Data of a prior of that width and place, and an observation of the right one's."""
+    rng = np.random.default_rng(seed)
+    x_o, theta = rng.normal(size=DIM), rng.normal(shift, width, (n, DIM))
+    return check_misspecification(fit_predictive(theta + 0.1 * width * rng.normal(size=theta.shape)), x_o)
+
+
+def by_predictive(n, seed, width=1.0, shift=0.0):
+    rng = np.random.default_rng(seed)
+    x_o = rng.normal(size=DIM) + NOISE * rng.normal(size=DIM)
+    theta = posterior_at(x_o, n, rng, width, shift)
+    return check_predictive(x_o, theta + NOISE * rng.normal(size=theta.shape))
+
+
+def log_density(z, width=1.0, shift=0.0):
+    return (-0.5 * ((z - shift) / width) ** 2 - np.log(width)).sum(-1)
+
+
+def by_agreement(n, seed, width=1.0, shift=0.0):
+    """Draws of one side, weighted to the other, which is exact."""
+    z = shift + width * np.random.default_rng(seed).normal(size=(10 * n, DIM))
+    log_weights = log_density(z) - log_density(z, width, shift)
+    return check_agreement(effective_share(log_weights), pareto_shape(log_weights), len(z))
+
+
+def by_disagreement(n, seed, width=1.0, shift=0.0):
+    """Three exact members and one other."""
+    z = np.random.default_rng(seed).normal(size=(4, n, DIM)) * np.array([1, 1, 1, width])[:, None, None]
+    z[3] += shift
+    values = np.stack([*[log_density(z.reshape(-1, DIM))] * 3, log_density(z.reshape(-1, DIM), width, shift)])
+    mixed, shares = np.logaddexp.reduce(values, axis=0) - np.log(4), np.full(4, 0.25)
+    return check_disagreement(disagreement_of(values, mixed, shares), 4, n)
+
+
+def by_sampler(n, seed, width=1.0, shift=0.0):
+    """Four chains of which one is elsewhere."""
+    history = np.random.default_rng(seed).normal(size=(n, 4, DIM))
+    history[:, 3] = shift + width * history[:, 3]
+    return check_sampler(rhat(history), float("nan"), history.shape[0] * 4)
+
+
+def by_shrinkage(n, seed, width=1.0, shift=0.0):
+    rng = np.random.default_rng(seed)
+    return check_shrinkage(posterior_at(np.zeros(DIM), n, rng, width, shift), rng.normal(size=(n, DIM)))
+
+
+def by_boundary(n, seed, width=1.0, shift=0.0):
+    """A posterior within a box: what would lie outside it is at its bounds."""
+    z = shift + width * np.random.default_rng(seed).normal(size=(n, DIM))
+    boundary = boundary_mass(z, as_prior(BoxUniform([0.0] * DIM, [1.0] * DIM)))
+    return check_boundary(boundary.mass, boundary.where, n)
+
+
+def by_truncation(n, seed, width=1.0, shift=0.0):
+    """The region of a posterior that holds 99.9 % of it, and simulations like x_o: of the exact one."""
+    rng = np.random.default_rng(seed)
+    reach = chi2.ppf(0.999, DIM)
+    inside = (((rng.normal(size=(n, DIM)) - shift) / width) ** 2).sum(1) < reach
+    return check_truncation(int(inside.sum()), int((~inside).sum()), 1.0, 0.001)
+
+
+WRONG = {"wide": {"width": 2.0}, "narrow": {"width": 0.5}, "shifted": {"shift": 1.0}}
+FAR = {"wide": {"width": 20.0}, "narrow": {"width": 0.05}, "shifted": {"shift": 10.0}}
+CAUGHT, CARE, PASS = ("fail", "shifted"), ("care", ""), ("pass", "")
+
+
+class Row(NamedTuple):
+    """A diagnostic's level and reading of a wide, a narrow and a shifted posterior, and how far wrong these are."""
+
+    diagnose: Callable
+    wide: tuple = ("care", "conservative")
+    narrow: tuple = ("fail", "overconfident")
+    shifted: tuple = CAUGHT
+    wrong: dict = WRONG
+
+
+# Only the middle of a shifted posterior misses with a region: it reads as overconfident.
 CALIBRATION = {
-    "ranks": (by_ranks, {"shifted"}),
-    "coverage": (by_coverage, {"overconfident"}),
-    "TARP": (by_tarp, {"overconfident", "shifted"}),
-    "z-scores": (by_z_scores, {"shifted"}),
-    "C2ST": (by_c2st, {"shifted"}),
-    "L-C2ST": (by_local_c2st, {"shifted"}),
-    "posterior SBC": (by_posterior_sbc, {"shifted"}),
+    "check_ranks": Row(by_ranks),
+    "check_coverage": Row(by_coverage, shifted=("fail", "overconfident")),
+    "check_tarp": Row(by_tarp, shifted=("fail", "overconfident")),
+    "check_z_scores": Row(by_z_scores),
+    "check_c2st": Row(by_c2st),
+    "check_local_c2st": Row(by_local_c2st),
+    "check_posterior_sbc": Row(by_posterior_sbc),
 }
-triad = pytest.mark.parametrize(("name", "diagnose", "shifted"), [(name, *row) for name, row in CALIBRATION.items()])
+# Of one observation against data, and of numbers that a posterior has of itself: what each is blind to, it passes.
+OTHERS = {
+    "check_misspecification": Row(by_misspecification, PASS, ("fail", ""), ("fail", ""), FAR),
+    "check_predictive": Row(by_predictive, PASS, PASS, ("fail", ""), WRONG | {"shifted": {"shift": 10.0}}),
+    "check_truncation": Row(by_truncation, PASS, CARE, CARE, WRONG | {"shifted": {"shift": 2.0}}),
+    "check_agreement": Row(
+        by_agreement, PASS, CARE, CARE, WRONG | {"narrow": {"width": 0.4}, "shifted": {"shift": 2.0}}
+    ),
+    "check_disagreement": Row(by_disagreement, CARE, CARE, CARE, FAR),
+    "check_boundary": Row(by_boundary, CARE, PASS, CARE, FAR),
+    "check_sampler": Row(by_sampler, PASS, PASS, ("fail", ""), WRONG | {"shifted": {"shift": 3.0}}),
+    "check_shrinkage": Row(by_shrinkage, PASS, PASS, PASS),
+}
+ROWS = CALIBRATION | OTHERS
+WITH_P_VALUE = {name: ROWS[name] for name in (*CALIBRATION, *list(OTHERS)[:3])}
 
 
-@triad
-def test_the_triad(name, diagnose, shifted):
-    exact, wide, narrow, moved = (
-        diagnose(300, 2, **wrong) for wrong in ({}, {"width": 2.0}, {"width": 0.5}, {"shift": 1.0})
-    )
-    assert {verdict.name for verdict in (exact, wide, narrow, moved)} == {name}
-    assert (exact.level, exact.reads) == ("pass", "")
+def each(rows):
+    return pytest.mark.parametrize(("name", "row"), rows.items(), ids=rows)
+
+
+@cache
+def said_of(name):
+    """The verdicts on the exact posterior and on the wrong ones, by kind."""
+    row = ROWS[name]
+    return {kind: row.diagnose(300, 2, **wrong) for kind, wrong in ({"exact": {}} | row.wrong).items()}
+
+
+def test_every_diagnostic_has_its_row():
+    """Whatever in the room returns a verdict; a new one without a row fails here."""
+    rooms = [import_module(f"homing.diagnostics.{module.name}") for module in iter_modules(diagnostics.__path__)]
+    found = [value for room in rooms for name, value in vars(room).items() if name.startswith("check_")]
+    assert {check.__name__ for check in found if check.__annotations__["return"] == "Verdict"} == ROWS.keys()
+    assert ROWS.keys() <= set(diagnostics.__all__)
+
+
+@each(ROWS)
+def test_the_triad(name, row):
+    said = said_of(name)
+    assert {kind: (verdict.level, verdict.reads) for kind, verdict in said.items()} == {
+        **{"exact": PASS, "wide": row.wide, "narrow": row.narrow, "shifted": row.shifted},
+    }
+    assert len({verdict.name for verdict in said.values()}) == 1
+    assert all(verdict.sentence.endswith(".") for verdict in said.values())
+    assert (said["exact"].p_value is not None) == (name in WITH_P_VALUE)
+
+
+@each(CALIBRATION)
+def test_what_calibration_finds_is_beyond_chance(name, row):
+    exact, *others = said_of(name).values()
     assert exact.p_value > 0.01
-    assert (wide.level, wide.reads) == ("care", "conservative")
-    assert (narrow.level, narrow.reads) == ("fail", "overconfident")
-    assert moved.level == "fail"
-    assert moved.reads in shifted
-    for verdict in (wide, narrow, moved):
+    assert (exact.n, exact.resolution > 0) == (300, True)
+    for verdict in others:
         assert verdict.p_value < 0.001
         assert abs(verdict.statistic) > abs(exact.statistic)
-        assert verdict.sentence.endswith(".")
-    assert exact.n == 300
-    assert exact.resolution > 0
 
 
 @pytest.mark.slow
-@triad
-def test_false_alarms_come_at_their_nominal_rate(name, diagnose, shifted):
-    p = np.array([diagnose(100, seed).p_value for seed in range(200)])
+@each(WITH_P_VALUE)
+def test_false_alarms_come_at_their_nominal_rate(name, row):
+    p = np.array([row.diagnose(100, seed).p_value for seed in range(200)])
     for alpha in (0.01, 0.05, 0.2):
         assert (p < alpha).sum() <= binom.ppf(0.999, 200, alpha)
-    assert (p < 0.3).sum() >= binom.ppf(0.001, 200, 0.15)  # and not for want of any power
+    if name in CALIBRATION:  # and not for want of any power
+        assert (p < 0.3).sum() >= binom.ppf(0.001, 200, 0.15)
 
 
 @pytest.mark.slow
-@triad
-def test_a_departure_of_its_resolution_is_found(name, diagnose, shifted):
+@each({name: row for name, row in OTHERS.items() if name not in WITH_P_VALUE})
+def test_numbers_of_right_posteriors_raise_no_alarm(name, row):
+    """Where there is no p-value, the bound is far beyond what chance does."""
+    assert {row.diagnose(1000, seed).level for seed in range(200)} == {"pass"}
+
+
+@pytest.mark.slow
+@each(CALIBRATION)
+def test_a_departure_of_its_resolution_is_found(name, row):
     """Widths and shifts whose statistic is at least the resolution are found four times in five, or more often."""
     found = []
     for width, shift in ((0.4, 0.0), (0.6, 0.0), (1.6, 0.0), (2.5, 0.0), (1.0, 0.5), (1.0, 1.0)):
-        verdicts = [diagnose(100, seed, width=width, shift=shift) for seed in range(30)]
+        verdicts = [row.diagnose(100, seed, width=width, shift=shift) for seed in range(30)]
         if np.mean([abs(verdict.statistic) for verdict in verdicts]) > verdicts[0].resolution:
             found.append(np.mean([verdict.level != "pass" for verdict in verdicts]))
     assert found
@@ -294,13 +429,35 @@ def test_the_posterior_predictive_check_raises_no_false_alarm_and_tells_what_pre
     assert sum(verdict.level != "pass" for verdict in moved) > 190
 
 
-def test_data_of_any_shape_have_a_distance_and_what_is_too_little_or_too_large_has_none():
+def test_images_of_very_many_pixels_unlike_the_data_are_told():
+    """Two patterns of any strength, and noise: one that is brighter, noisier, has another pattern, or lost a part."""
+    rng = np.random.default_rng(0)
+    patterns = rng.normal(size=(2, 64, 100))
+
+    def images(n):
+        return np.tensordot(rng.normal(size=(n, 2)), patterns, 1) + 0.5 * rng.normal(size=(n, 64, 100))
+
+    predictive = fit_predictive(images(150))
+    assert predictive.halves[0].loc.shape == (4096,)
+    like = images(100)
+    assert sum(predictive.is_unlike(image) for image in like) <= binom.ppf(0.999, 100, UNLIKE)
+    assert predictive.is_unlike(like[0] + 1.0)
+    assert predictive.is_unlike(like[0] + 1.0 * rng.normal(size=(64, 100)))
+    assert predictive.is_unlike(like[0] + 2 * rng.normal(size=(64, 1)))
+    assert predictive.is_unlike(np.where(np.arange(100) < 50, like[0] + 2 * patterns[0], 0.0))
+    p_values = np.array([fit_predictive(images(40)).p_value(images(1)[0]) for _ in range(60)])
+    for alpha in (0.05, 0.2, 0.5):
+        assert (p_values <= alpha).sum() <= binom.ppf(0.999, 60, alpha)
+    assert p_values.mean() == pytest.approx(0.5, abs=4 * np.sqrt(1 / 12 / 60))
+
+
+def test_data_of_any_shape_have_a_distance_and_what_is_too_little_has_none():
     rng = np.random.default_rng(0)
     images = rng.normal(size=(60, 4, 5))
     assert not fit_predictive(images).is_unlike(rng.normal(size=(4, 5)))
     assert fit_predictive(images).is_unlike(np.full((4, 5), 50.0))
     assert fit_predictive(images[:19]) is None
-    assert fit_predictive(np.zeros((20, 5000))) is None
+    assert fit_predictive(np.zeros((20, 0))) is None
     constant = fit_predictive(np.concatenate([images[:, 0], np.full((60, 1), 7.0)], axis=1))
     assert constant.is_unlike(np.array([0.0, 0, 0, 0, 0, 7.1]))  # no simulation ever gives that
     assert not constant.is_unlike(np.array([0.0, 0, 0, 0, 0, 7.0]))

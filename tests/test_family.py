@@ -1,6 +1,6 @@
 """Every method by name: a known posterior over rounds, by the driver and by hand; what they refuse."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -190,6 +190,7 @@ def test_dividing_by_the_proposal_is_exact():
 
     class Perfect:
         x_shape = (1,)
+        members = ("the only one",)
 
         def components(self, x):
             # z ~ N(.5, .4^2), x = z + .3 e; u = (z - .5) / .4 is a standard normal under the proposal
@@ -204,6 +205,51 @@ def test_dividing_by_the_proposal_is_exact():
     precision = 1 + 1 / 0.3**2
     assert mixture.precisions[0, 0, 0] == pytest.approx(precision)
     assert mixture.means[0, 0] == pytest.approx(0.8 / 0.3**2 / precision)
+
+
+@dataclass(frozen=True)
+class Normals:
+    """Members that are normal whatever x is, by mean and precision: an ensemble for SNPE-A to divide."""
+
+    members: tuple
+    x_shape = (1,)
+
+    def member(self, m):
+        return Normals((self.members[m],))
+
+    def components(self, x):
+        means, precisions = np.array(self.members, float).T
+        share = np.full(len(means), -np.log(len(means)))
+        return Gaussians(share, means[:, None], precisions[:, None, None])
+
+
+@pytest.mark.parametrize(
+    ("members", "nats", "level"),
+    [
+        ([(0.5, 1.5)] * 3, 0.0, "pass"),
+        ([(-9.0, 3.0), (9.0, 3.0)], np.log(2), "care"),
+        ([(-0.5, 1.2), (0.5, 1.2)], None, "care"),  # alike under the proposal, and not once it is divided out
+        ([(0.3, 1.5)], None, None),
+    ],
+)
+def test_snpe_a_tells_its_members_disagreement(members, nats, level):
+    """Of what each makes of the posterior: z ~ N(0, 0.5^2) was proposed."""
+    made = np.array([0.0]), np.array([[0.5]])
+    options = {"multi_round": True, "seed": 0, "x_o": np.zeros(1), "show_progress_bars": False}
+    posterior = DividedPosterior(Normals(tuple(members)), as_prior(norm(0, 1)), *made, **options)
+    told = {verdict.name: verdict for verdict in posterior.check()}
+    if level is None:  # it is alone
+        assert "members" not in told
+        return
+    assert told["members"].level == level
+    if nats is None:  # by the densities: precision p / 0.5^2 - 3, mean p m / 0.5 over that
+        precision = members[0][1] / 0.25 - 3
+        grid = np.linspace(-5, 5, 4001)
+        means = [p * m / 0.5 / precision for m, p in members]
+        parts = np.stack([norm.pdf(grid, mean, precision**-0.5) for mean in means])
+        ratio = parts * np.log(np.maximum(parts, 1e-300) / parts.mean(0))
+        nats = ratio.mean(0).sum() * (grid[1] - grid[0])
+    assert told["members"].statistic == pytest.approx(nats, abs=0.03)
 
 
 def test_every_published_name_is_a_method():

@@ -4,23 +4,31 @@ import html
 import re
 import sys
 import xml.etree.ElementTree as ElementTree
+from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
 from pathlib import Path
 
+import equinox as eqx
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.stats
 from matplotlib import pyplot
 
 import homing
 from homing.diagnostics import Check, Verdict
 from homing.errors import ArgumentError, ObservationError
-from homing.inference import RoundRecord, Rounds
+from homing.estimators import classifier_nn, likelihood_nn, posterior_nn
+from homing.inference import SNLE, SNPE, SNPE_A, SNRE_C, RoundRecord, Rounds, SideOptions, Stop, Truncated
+from homing.posteriors import MCMC
 from homing.report.figures import posterior_figure
 from homing.report.html import Html, tag
 from homing.report.page import page
 from homing.report.simulations import _gist
 from homing.report.story import Learned, Story, tell
 from homing.simulation import Outcomes, StoreError, open_store
+from homing.training import FitOptions
 from learning import made, posterior_of
 from runs import EVIL, LABELS, OPTIONS, X_O, by_hand, driven, simulator
 
@@ -102,6 +110,7 @@ def blocks(source):
     return [html.unescape(block) for block in re.findall(r"<pre[^>]*><code>(.*?)</code></pre>", source, re.S)]
 
 
+PICTURED = ["left-out rows", "coverage", "ranks", "TARP", "L-C2ST", "predictive", "posterior SBC"]
 FIGURES = ["figure-posterior", "figure-rounds", "figure-losses", *(f"figure-check-{k}" for k in range(4))]
 
 
@@ -210,34 +219,98 @@ def test_errors_that_differ_in_numbers_only_are_one(error, gist):
     assert _gist(error) == gist
 
 
-def test_code_under_the_figures_makes_them(run, written):
-    """As it stands on the page; a check's, which a person has made, is given."""
+def draw_by_printed_code(page, **known):
+    """Run the code under every figure, as it stands on the page, where these names are known; how many there were."""
+    printed = [block for block in blocks(page.source) if "import plots" in block]
     with pyplot.rc_context({"figure.max_open_warning": 0}):
-        made_by = [block for block in blocks(written.source) if "plots" in block and "homing.open" in block]
-        assert len(made_by) == len(FIGURES) + 1
-        for block in made_by:
+        for block in printed:
             before = len(pyplot.get_fignums())
-            exec(block.replace("check = ...", "").replace("posterior = ...", ""), {"check": some_check()})
+            exec(block, dict(known))
             assert len(pyplot.get_fignums()) == before + 1, block
         pyplot.close("all")
+    return len(printed)
 
 
-@pytest.mark.parametrize("start", [driven, by_hand])
+def test_code_under_the_figures_makes_them(written):
+    """Of a check that the caller brought, with the caller's name for it."""
+    assert draw_by_printed_code(written, check=some_check()) == len(FIGURES) + 1
+
+
+class Sum(eqx.Module):
+    weight: jax.Array
+
+    def __call__(self, x):
+        return self.weight * x
+
+
+def likelihood(store):
+    network, sampler = likelihood_nn("maf", hidden_features=20, num_transforms=2), MCMC("slice", num_chains=20)
+    started = SNLE(simulator, PRIOR, density_estimator=network, sample_with=sampler, seed=3, store=store)
+    started(80, max_num_epochs=1, learning_rate=1e-3)
+    return started
+
+
+def ratio(store):
+    network, options = classifier_nn("mlp", hidden_features=20), {"num_classes": 3, "gamma": 2.0}
+    started = SNRE_C(simulator, PRIOR, classifier=network, loss_options=options, sample_with="vi", seed=3, store=store)
+    started(80, max_num_epochs=1)
+    return started
+
+
+def divided(store):
+    prior = [scipy.stats.norm(0.0, 1.0), scipy.stats.uniform(loc=-2.0, scale=4.0)]
+    started = SNPE_A(simulator, prior, num_components=2, num_workers=1, timeout=30.0, seed=3, store=store)
+    posterior = started(60, max_num_epochs=1)
+    started(60, proposal=posterior.set_default_x(X_O), max_num_epochs=1)
+    return started
+
+
+def with_networks_of_their_own(store):
+    """What no file holds is left open, in a line of its own; x is long, and so read from the file."""
+    network = posterior_nn("maf", hidden_features=20, num_transforms=2, embedding_net=OWN["embedding_net"])
+    options = SideOptions(builder=network, members=1, likelihood=False, fit=FitOptions(max_num_epochs=1))
+    long = lambda theta: np.repeat(theta, 10)  # noqa: E731
+    started = SNPE(long, PRIOR, density_estimator=network, executor=OWN["executor"], batched=False, seed=3, store=store)
+    started.run(np.zeros(20), 60, 1, proposal=Truncated(epsilon=1e-2), stop=Stop(gain=0.1), options=options)
+    return started
+
+
+def elsewhere(store):
+    """A round that was appended, one that was driven, and one by hand."""
+    started = SNPE(simulator, PRIOR, density_estimator="mdn", batched=False, seed=3, store=store)
+    theta = np.random.default_rng(0).uniform(-2, 1, (60, 2))
+    started.append_simulations(theta, theta + 0.1).train(max_num_epochs=1)
+    posterior = started.run(X_O, 60, 1, options=OPTIONS)
+    started(60, proposal=posterior, max_num_epochs=2)
+    return started
+
+
+OWN = {"embedding_net": Sum(jnp.ones(20)), "executor": ThreadPoolExecutor(1)}
+
+
+@pytest.mark.parametrize("start", [driven, by_hand, likelihood, ratio, divided, with_networks_of_their_own, elsewhere])
+@pytest.mark.filterwarnings("ignore")
 def test_the_recipe_makes_the_run_again(start, tmp_path, monkeypatch):
-    """The lines on the page, with what was the user's filled in, plan the same simulations."""
+    """The lines on the page, run as they are but for what they say is the user's, make the same run."""
     monkeypatch.chdir(tmp_path)
-    first = start()
-    recipe = next(block for block in blocks(read(first.report("page.html")).source) if "again.homing" in block)
-    theta = first.view.simulations()["theta"]
-    ran = re.sub(r"^simulator = .*$", "", recipe, flags=re.MULTILINE)
-    ran = ran.replace("seed=1", 'seed=1, density_estimator="mdn", batched=False, show_progress_bars=False')
-    ran = ran.replace("num_rounds=2)", "num_rounds=2, options=options)")
-    scope = {"simulator": simulator, "options": OPTIONS}
-    with pytest.warns(UserWarning, match="gave no finite data"):
-        exec(ran, scope)
+    first = start("first.homing")
+    page = read(first.report("page.html"))
+    first.close()
+    recipe = next(block for block in blocks(page.source) if "again.homing" in block)
+    brought = {"simulator": simulator, "long": lambda theta: np.repeat(theta, 10)} | OWN
+    left_open = re.findall(r"^(\w+) = \.\.\.  # .+$", recipe, re.MULTILINE)
+    assert set(left_open) <= ({*OWN, "simulator"} if start is with_networks_of_their_own else {"simulator"})
+    scope = {name: brought[name] for name in left_open}
+    exec(re.sub(r"^\w+ = \.\.\.  # .+$", "", recipe, flags=re.MULTILINE), scope)
     scope["inference"].close()
-    with homing.open("again.homing") as again:
-        np.testing.assert_array_equal(again.simulations()["theta"], theta)
+    with homing.open("first.homing") as one, homing.open("again.homing") as other:
+        for name in ("theta", "x", "round"):
+            np.testing.assert_array_equal(one.simulations()[name], other.simulations()[name])
+        assert [record.losses for record in one.records] == [record.losses for record in other.records]
+        facts = [{key: fact for key, fact in run.facts.items() if key != "versions"} for run in (one, other)]
+        if start is elsewhere:  # the method's name for a network, in place of the network
+            assert facts[0].keys() == facts[1].keys()
+        assert facts[0] == facts[1]
 
 
 def test_a_run_that_goes_on(tmp_path):
@@ -273,9 +346,14 @@ def test_from_a_live_object_and_from_what_open_returned(run, tmp_path):
 def test_the_runs_own_check_is_told_until_more_is_learned(tmp_path):
     started = by_hand()
     check = started.check(60)
-    found = read(started.report(tmp_path / "checked.html")).text
-    assert check.sentence in found
-    assert "Not checked" not in found
+    found = read(started.report(tmp_path / "checked.html"))
+    assert check.sentence in found.text
+    assert "Not checked" not in found.text
+    pictured = [figure["id"] for figure in found.all("figure") if figure["id"].startswith("figure-check")]
+    assert [list(check)[int(name.rpartition("-")[2])].name for name in pictured] == PICTURED
+    assert draw_by_printed_code(found, inference=started) == len(found.all("figure"))
+    again = read(started.report(tmp_path / "given.html", check=started.view.checks[0]))
+    assert "check = run.checks[0]" in again.source
     started(60, max_num_epochs=2)
     assert "Not checked" in read(started.report(tmp_path / "learned.html")).text
     started.close()
@@ -286,13 +364,13 @@ def test_a_posterior_of_the_callers(run, tmp_path):
     found = read(homing.report(run, tmp_path / "page.html", posterior=posterior, x=X_O))
     assert "The posterior, at x_o" in found.text
     assert posterior.default_x is None
-    assert "the one that the report was given" in found.source
+    assert draw_by_printed_code(found, posterior=posterior.set_default_x(X_O)) == len(found.all("figure"))
 
 
 def test_many_parameters_are_shown_one_by_one():
     draws = np.random.default_rng(0).normal(size=(500, 12))
     learned = Learned(None, posterior_of(made("mdn"), PRIOR), X_O, draws, 3 * draws, {}, np.array([[-5, 5]] * 12))
-    story = Story("run", "run = ...", {}, {}, Rounds([]), learned, "", None, None, None)
+    story = Story("run", "run = ...", {}, {}, Rounds([]), learned, "", None, "", None, None)
     found = str(posterior_figure(story, learned))
     assert "each of 12 parameters" in found
     assert "plots.marginal_plot(samples" in found

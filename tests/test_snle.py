@@ -92,13 +92,19 @@ def test_a_run_to_several_trials(tmp_path):
     posterior = inference.run(trials, 300, num_rounds=2, options=QUICK)
     mean, std = posterior.sample((4000,)).mean(0), NOISE / 2
     np.testing.assert_allclose(mean, trials.mean(0), atol=0.6 * std)  # 60 rows' own error is .25
-    check = inference.check(20)  # which says what it did not look at
-    assert check.num_simulations == 0
-    assert check["calibration"].level == "care"
-    assert check.sentence.endswith("calibration was not looked at, and nothing was simulated: x_o is 4 trials.")
-    page = inference.report(tmp_path / "report.html", check=check).read_text(encoding="utf-8")
+    little = inference.check(39)  # which says what it did not look at, and why
+    assert little.num_simulations == 0
+    assert little["calibration"].level == "care"
+    assert little.sentence.endswith(
+        "nothing was simulated: x_o is 4 trials, and 10 sets of as many take 40 simulations."
+    )
+    check = inference.check(43)
+    assert check.num_simulations == 40
+    assert check["posterior SBC"].n <= 10
+    assert check["posterior SBC"].sentence.startswith("By sets of 4 trials, about x_o")
+    page = inference.report(tmp_path / "report.html").read_text(encoding="utf-8")
     assert "figure-posterior" in page
-    assert "x_o is 4 trials" in page
+    assert "By sets of 4 trials" in page
 
 
 def test_one_trial_unlike_all_data_is_warned_of(finished):

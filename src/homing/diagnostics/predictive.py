@@ -6,13 +6,19 @@ an observation breaks a relation between entries, and entries that tell nothing 
 rows measures the other, and the observation is measured by both halves: the rank of its distance among theirs is a
 p-value, and small samples or many entries do not spoil it.
 
+Of data of more than 4096 entries, each entry, standardised, is added with a random sign to one of 4096 sums, which are
+looked at instead: lengths and angles stay what they were up to a few percent, and so do the large components, at the
+cost of reading the data once. What the observation has in a few of very many entries alone drowns in these sums.
+
 For data that the prior predicts, it asks whether simulator and prior can have made the observation at all. For data
 that the posterior predicts it is a posterior predictive check, whose p-value is, of a right posterior, larger than
 uniform, since the observation helped to make what it is compared with.
 
 Sources: Gelman, Meng, Stern, *Posterior predictive assessment of model fitness via realized discrepancies*, 1996,
     https://www.jstor.org/stable/24306036; Tipping, Bishop, *Probabilistic principal component analysis*, 1999,
-    https://doi.org/10.1111/1467-9868.00196; Vovk, *Cross-conformal predictors*, 2015, https://arxiv.org/abs/1208.0806.
+    https://doi.org/10.1111/1467-9868.00196; Vovk, *Cross-conformal predictors*, 2015, https://arxiv.org/abs/1208.0806;
+    Weinberger, Dasgupta, Attenberg, Langford, Smola, *Feature hashing for large scale multitask learning*, 2009,
+    https://arxiv.org/abs/0902.2206 (sums with random signs).
 """
 
 from __future__ import annotations
@@ -28,8 +34,9 @@ from homing.errors import ShapeError
 from homing.estimators.standardize import Standardize, fit_standardize
 
 LEAST_ROWS = 20
-MOST_ENTRIES = 4096  # of one x
-_MOST_ROWS = 2000
+MOST_ENTRIES = 4096  # of one x that are looked at by themselves
+_MOST_ROWS, _LEAST_MOST = 2000, 200  # rows that count, and so many at least if they are large:
+_MOST_NUMBERS = 2**23  # in all of them
 _MOST_SCALED = 32  # entries up to which each is put on the scale on which it is simple
 _ROWS_A_COMPONENT = 4
 _FLOOR = 1e-8  # of the mean variance: below it a direction counts as constant
@@ -68,7 +75,7 @@ class Predictive:
     """What data are like, for asking whether an observation is.
 
     Attributes:
-        standardize: From flat data to standardised entries.
+        standardize: From flat data to standardised entries, of which `sums` makes what the halves look at.
         halves: Each measures the other's rows.
     """
 
@@ -106,19 +113,19 @@ class Predictive:
 
     def _rows(self, x: np.ndarray) -> np.ndarray:
         """One observation, or several trials, as rows, shape (m, p)."""
-        flat = np.asarray(x, np.float64).reshape(-1, len(self.halves[0].loc))
-        return self.standardize(flat).astype(np.float64)
+        return sums(self.standardize(np.asarray(x, np.float64).reshape(-1, self.standardize.loc.size)))
 
 
 def fit_predictive(x: np.ndarray, z: np.ndarray | None = None) -> Predictive | None:
     """What these data are like.
 
     Args:
-        x: Finite data, shape (n, *x_shape), in random order; of more than 2000 the first count.
+        x: Finite data, shape (n, *x_shape), in random order; of more than 2000, or of large ones more than 200, the
+            first count.
         z: The parameters that made them, shape (n, d), by which the scale of each entry is chosen; None to keep it.
 
     Returns:
-        The summary; None of fewer than 20 data, or of more than 4096 entries each.
+        The summary; None of fewer than 20 data.
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -126,14 +133,28 @@ def fit_predictive(x: np.ndarray, z: np.ndarray | None = None) -> Predictive | N
         >>> predictive.is_unlike(np.zeros(3)), predictive.is_unlike(np.array([0.0, 9.0, 0.0]))
         (False, True)
     """
-    flat = np.asarray(x, np.float64)[:_MOST_ROWS]
-    flat = flat.reshape(len(flat), -1)
-    if len(flat) < LEAST_ROWS or not 0 < flat.shape[1] <= MOST_ENTRIES:
+    size = int(np.prod(np.shape(x)[1:]))
+    if len(x) < LEAST_ROWS or size == 0:
         return None
-    by = z[:_MOST_ROWS] if z is not None and flat.shape[1] <= _MOST_SCALED else None
-    standardize = fit_standardize(flat, z=by)
-    rows = standardize(flat).astype(np.float64)
+    num = int(np.clip(_MOST_NUMBERS // size, _LEAST_MOST, _MOST_ROWS))
+    flat = np.asarray(x[:num], np.float64).reshape(-1, size)
+    standardize = fit_standardize(flat, z=z[:num] if z is not None and size <= _MOST_SCALED else None)
+    rows = sums(standardize(flat))
     return Predictive(standardize, (_half(rows[::2], rows[1::2]), _half(rows[1::2], rows[::2])))
+
+
+def sums(rows: np.ndarray) -> np.ndarray:
+    """Standardised rows, shape (n, p), as they are; of more than 4096 entries, sums of them, with signs, at random.
+
+    Which are added to which is the same for all rows of p entries.
+    """
+    p = rows.shape[1]
+    if p <= MOST_ENTRIES:
+        return rows.astype(np.float64)
+    rng = np.random.default_rng(p)
+    mixed = rows[:, rng.permutation(p)] * rng.choice([-1.0, 1.0], p)
+    padded = np.pad(mixed, [(0, 0), (0, -p % MOST_ENTRIES)])
+    return padded.reshape(len(rows), -1, MOST_ENTRIES).sum(1)
 
 
 def check_predictive(observed: Any, replicated: Any) -> Verdict:
@@ -145,11 +166,11 @@ def check_predictive(observed: Any, replicated: Any) -> Verdict:
 
     Returns:
         The verdict. Its statistic is the observation's distance from the middle of the replicated data, as a multiple
-        of their typical distance. Curves: `observed` x_shape, `replicated` (n, *x_shape), `distances` (n,), those of
-        the replicated data, and `distance` ().
+        of their typical distance. Curves: `observed` x_shape and `replicated` (n, *x_shape), unless they have more
+        than 4096 entries each, `distances` (n,), those of the replicated data, and `distance` ().
 
     Raises:
-        ShapeError: If the arrays do not fit each other, or there are too few replicated data, or too large ones.
+        ShapeError: If the arrays do not fit each other, or there are too few replicated data.
         ArgumentError: If a number is not finite.
 
     Example:
@@ -165,10 +186,11 @@ def check_predictive(observed: Any, replicated: Any) -> Verdict:
     predictive = fit_predictive(replicated)
     if predictive is None:
         raise ShapeError(
-            f"At least {LEAST_ROWS} replicated data of at most {MOST_ENTRIES} numbers each are needed, found shape "
+            f"At least {LEAST_ROWS} replicated data of at least one number each are needed, found shape "
             f"{replicated.shape}."
         )
-    curves = {"observed": observed, "replicated": replicated}
+    is_small = observed.size <= MOST_ENTRIES  # enough for a picture, and to be kept
+    curves = {"observed": observed, "replicated": replicated} if is_small else {}
     what = f"the {len(replicated)} data that the posterior predicts"
     return likeness("predictive", predictive, observed, what, curves)
 

@@ -39,24 +39,30 @@ class Apart:
         Raises:
             ArgumentError: If there is no simulator.
         """
+        theta, x = self.simulate_sets(num, 1, proposal)
+        return theta, x[:, 0]
+
+    def simulate_sets(self, num: int, num_trials: int, proposal: Proposal) -> tuple[np.ndarray, np.ndarray]:
+        """The same with several trials for each theta: x (n, num_trials, *x_shape) where all of a set are valid."""
         campaign, store = self._campaign, self._campaign.store
         if campaign.simulator is None:
             raise ArgumentError(
                 "There is no simulator to check with: give one, SNPE(simulator, prior), or check with "
                 "num_simulations=0, by what is known without."
             )
-        what = {"name": proposal.name, "parts": None, "after": campaign.newest, "asked": num}
+        what = {"name": proposal.name, "parts": None, "after": campaign.newest, "asked": num, "trials": num_trials}
         number = next((number for number in store.rounds if self._is_open(number, what)), None)
         if number is None:
             number = min([0, *store.rounds]) - 1
             theta, how = campaign.drawn(num, proposal, random.word(campaign.seed, "propose check", -number))
-            seeds = random.row_seeds(campaign.seed, "simulate check", -number, num)
-            store.plan(number, theta, seeds, {**what, "how": how})
+            seeds = random.row_seeds(campaign.seed, "simulate check", -number, num * num_trials)
+            store.plan(number, np.repeat(theta, num_trials, axis=0), seeds, {**what, "how": how})
         campaign.run_pending(store.rounds[number])
         self._done.append(number)
         outcomes = store.outcomes(number)
-        x = outcomes.x.reshape(num, *(outcomes.x.shape[1:] or (1,))).astype(np.float64)
-        return outcomes.theta[outcomes.ok], x[outcomes.ok]
+        x = outcomes.x.reshape(num, num_trials, *(outcomes.x.shape[1:] or (1,))).astype(np.float64)
+        ok = outcomes.ok.reshape(num, num_trials).all(1)
+        return outcomes.theta[::num_trials][ok], x[ok]
 
     def keep(self, check: Check) -> None:
         """Write down what a check said, with the last of its simulations."""
@@ -66,7 +72,7 @@ class Apart:
     def _is_open(self, number: int, what: dict[str, object]) -> bool:
         """Whether the store has planned just this, in a process before."""
         kept = self._campaign.store.rounds[number].proposal
-        return number < 0 and number not in self._done and all(kept[name] == what[name] for name in what)
+        return number < 0 and number not in self._done and all(kept.get(name) == what[name] for name in what)
 
 
 def _as_result(check: Check) -> tuple[object, None, dict[str, np.ndarray]]:

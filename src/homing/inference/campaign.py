@@ -349,7 +349,7 @@ class Campaign:
         return theta, np.concatenate([known.outcomes.ok[mask] for known, mask in zip(rounds, done)])
 
     def predicted(self) -> Predictive | None:
-        """What data the prior predicts, by the simulations from it; None of too few, or too large ones."""
+        """What data the prior predicts, by the simulations from it; None of too few."""
         numbers = [number for number, proposal in sorted(self.proposals.items()) if isinstance(proposal, FromPrior)]
         counts = [self.records[number].valid for number in numbers]
         if counts != self._predicted[0]:

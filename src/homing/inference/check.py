@@ -9,6 +9,9 @@ end abruptly, which no flow does, and which does not matter at x_o. The other ha
 x_o)\): posterior SBC, about x_o alone (Säilynoja et al.), and data to compare x_o with. Both halves are truths before
 draws that are as good, so both count for the z-scores. Without an x_o all are from the whole prior.
 
+At an x_o of several independent trials a pair is a set of as many trials, and costs as many simulations. All of them go
+into posterior SBC: \(\theta' \sim q(\theta \mid x_o)\) and as many trials of \(p(x \mid \theta')\) as x_o has.
+
 Where drawing at a new x is costly, draws of the direct side stand for the posterior's, with weights.
 
 Sources: Deistler, Goncalves, Macke, *Truncated proposals for scalable and hassle-free simulation-based inference*,
@@ -39,12 +42,12 @@ from homing.diagnostics import (
     sbc_ranks,
 )
 from homing.diagnostics.pairs import normalised
-from homing.diagnostics.predictive import LEAST_ROWS, MOST_ENTRIES
+from homing.diagnostics.predictive import LEAST_ROWS
 from homing.inference.apart import Apart
 from homing.inference.campaign import Campaign
 from homing.inference.left_out import check_left_out, contained
 from homing.inference.methods import Method
-from homing.posteriors import DirectPosterior, HybridPosterior, Posterior
+from homing.posteriors import DirectPosterior, HybridPosterior, Posterior, SampledPosterior
 from homing.proposals import (
     FromPosterior,
     FromPrior,
@@ -79,7 +82,7 @@ def check_run(
     """
     x_o = None if posterior.default_x is None else posterior.condition_of()
     if x_o is not None and x_o.shape != posterior.x_shape:
-        return _of_trials(posterior, len(x_o), num_simulations)
+        return _of_trials(campaign, apart, posterior, x_o, num_simulations)
     seed = random.word(campaign.seed, "check", campaign.newest, apart.count)
     proposal = _where(campaign, posterior, x_o, seed)
     region = proposal.region if isinstance(proposal, TruncatedPrior) else None
@@ -102,13 +105,27 @@ def check_run(
     return check
 
 
-def _of_trials(posterior: Posterior, num_trials: int, asked: int) -> Check:
-    """At several trials: what else there is compares single data, and is not looked at."""
-    verdicts = list(posterior.check())
-    if asked:
-        sentence = f"Calibration was not looked at, and nothing was simulated: x_o is {num_trials} trials."
-        verdicts.append(Verdict("calibration", "care", 0.0, None, 0, None, sentence))
-    return Check(tuple(verdicts))
+def _of_trials(campaign: Campaign, apart: Apart, posterior: Posterior, x_o: np.ndarray, asked: int) -> Check:
+    """The verdicts at an x_o of several trials: about it, by sets of as many."""
+    verdicts, num_trials, num = list(posterior.check()), len(x_o), asked // len(x_o)
+    seed = random.word(campaign.seed, "check", campaign.newest, apart.count)
+    if num < _LEAST_PAIRS:
+        if asked:
+            sentence = (
+                f"Calibration was not looked at, and nothing was simulated: x_o is {num_trials} trials, and "
+                f"{_LEAST_PAIRS} sets of as many take {_LEAST_PAIRS * num_trials} simulations."
+            )
+            verdicts.append(Verdict("calibration", "care", 0.0, None, 0, None, sentence))
+        return Check(tuple(verdicts))
+    theta, x = apart.simulate_sets(num, num_trials, FromPosterior(posterior, x_o))
+    pool = _pool_about(posterior, x_o, _last_region(campaign), theta, x, seed)
+    found = [] if pool is None else [_posterior_sbc(pool, seed), *_z_scores([pool], seed)]
+    for verdict in found:
+        sentence = f"By sets of {num_trials} trials, {verdict.sentence[0].lower()}{verdict.sentence[1:]}"
+        verdicts.append(replace(verdict, sentence=sentence))
+    check = Check(tuple(verdicts), num * num_trials)
+    apart.keep(check)
+    return check
 
 
 def direct_side(posterior: Posterior) -> DirectPosterior | None:
@@ -168,12 +185,12 @@ def _truncation(campaign: Campaign, direct: DirectPosterior, x_o: np.ndarray, re
 
 
 class _Pool(NamedTuple):
-    """Truths, each before draws at its data: z (n, 1 + S, d), theta likewise, log density and weights (n, 1 + S)."""
+    """Truths, each before draws at its data: z (n, 1 + S, d), theta likewise, log weights and density (n, 1 + S)."""
 
     z: np.ndarray
     theta: np.ndarray
-    log_prob: np.ndarray
     log_weights: np.ndarray
+    log_prob: np.ndarray
 
 
 def _pool_near(
@@ -185,13 +202,18 @@ def _pool_near(
     conditionals = posterior.at_each(x, _DRAWS, random.word(seed, "pool"))
     z = np.concatenate([posterior.prior.to_normal(theta)[:, None], conditionals.z], axis=1)
     log_prob, log_proposal = map(_finite, conditionals.density(z))
-    return _as_pool(posterior, z, log_prob, np.where(_inside(region, z), log_prob - log_proposal, -np.inf))
+    theta = _from_normal(posterior, z)
+    log_det = np.stack([posterior.prior.log_det(part) for part in theta])
+    return _Pool(z, theta, np.where(_inside(region, z), log_prob - log_proposal, -np.inf), log_prob + log_det)
 
 
 def _pool_about(
     posterior: Posterior, x_o: np.ndarray, region: Region | None, theta: np.ndarray, x: np.ndarray, seed: int
 ) -> _Pool | None:
-    """Draws of the posterior at x_o, before further ones, which are weighted to the posterior given their data too."""
+    """Draws of the posterior at x_o, before further ones, which are weighted to the posterior given their data too.
+
+    x (n, *x_shape), or (n, num_trials, *x_shape) of sets of trials.
+    """
     prior = posterior.prior
     truths = prior.to_normal(theta)
     kept = np.ones(len(truths), bool) if region is None else region.contains(truths)
@@ -201,15 +223,23 @@ def _pool_about(
     bank = prior.to_normal(posterior.draw(_DRAWS * 8, x_o, random.word(seed, "bank"), False))
     chosen = random.generator(seed, "bank").integers(len(bank), size=(len(truths), _DRAWS))
     z = np.concatenate([truths[:, None], bank[chosen]], axis=1)
+    told = _told_by(posterior, z, x, seed)
+    return _Pool(z, _from_normal(posterior, z), np.where(_inside(region, z), told, -np.inf), told)
+
+
+def _told_by(posterior: Posterior, z: np.ndarray, x: np.ndarray, seed: int) -> np.ndarray:
+    """What each of x adds to the log density of its z (n, k, d), up to a constant of each row; (n, k).
+
+    A likelihood is that itself; of other posteriors it is their density at x over the prior's.
+    """
+    if isinstance(posterior, SampledPosterior):
+        return _finite(posterior.log_likelihood(z, x))
     log_prob = _finite(posterior.at_each(x, _DRAWS, random.word(seed, "more")).density(z)[0])
-    log_prior = np.stack([prior.log_prob_normal(part) for part in z])
-    return _as_pool(posterior, z, log_prob, np.where(_inside(region, z), log_prob - log_prior, -np.inf))
+    return log_prob - np.stack([posterior.prior.log_prob_normal(part) for part in z])
 
 
-def _as_pool(posterior: Posterior, z: np.ndarray, log_prob: np.ndarray, log_weights: np.ndarray) -> _Pool:
-    prior = posterior.prior
-    theta = np.stack([prior.from_normal(part) for part in z])
-    return _Pool(z, theta, log_prob + np.stack([prior.log_det(part) for part in theta]), log_weights)
+def _from_normal(posterior: Posterior, z: np.ndarray) -> np.ndarray:
+    return np.stack([posterior.prior.from_normal(part) for part in z])
 
 
 def _finite(values: np.ndarray) -> np.ndarray:
@@ -258,10 +288,14 @@ def _at_x_o(posterior: Posterior, x_o: np.ndarray, region: Region | None, pool: 
 
 def _about_x_o(x_o: np.ndarray, x: np.ndarray, pool: _Pool | None, seed: int) -> list[Verdict]:
     """Posterior SBC and the posterior predictive check, by data that draws of the posterior at x_o made."""
-    verdicts = [check_predictive(x_o, x)] if len(x) >= LEAST_ROWS and x_o.size <= MOST_ENTRIES else []
+    verdicts = [check_predictive(x_o, x)] if len(x) >= LEAST_ROWS else []
     if pool is not None:
-        verdicts.append(check_posterior_sbc(pool.theta[:, 0], pool.theta[:, 1:], pool.log_weights, seed=seed))
+        verdicts.append(_posterior_sbc(pool, seed))
     return verdicts
+
+
+def _posterior_sbc(pool: _Pool, seed: int) -> Verdict:
+    return check_posterior_sbc(pool.theta[:, 0], pool.theta[:, 1:], pool.log_weights, seed=seed)
 
 
 def _z_scores(pools: list[_Pool | None], seed: int) -> list[Verdict]:

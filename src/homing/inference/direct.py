@@ -72,7 +72,8 @@ class Direct(Sequential):
     ):
         self._builder = self._as_builder(density_estimator)
         settings = {"density_estimator": as_settings(self._builder)}
-        super().__init__(simulator, prior, settings, self._builder and self._builder.embedding_net, **running)
+        given = {"density_estimator": density_estimator}
+        super().__init__(simulator, prior, given, settings, self._builder and self._builder.embedding_net, **running)
 
     @property
     def learner(self) -> SideOptions:

@@ -109,6 +109,7 @@ class Drive:
 
     Attributes:
         method: As given.
+        name: What it is called in the run file.
     """
 
     def __init__(
@@ -126,10 +127,10 @@ class Drive:
         self._sizes, self._stop, self.method, self._learner = sizes, stop, method, learner
         self._bars = show_progress_bars
         self._posterior: Posterior | None = None
-        self._name = f"run from round {campaign.newest + 1}"
-        self._key = {"learned by": self._name}
+        self.name = f"run from round {campaign.newest + 1}"
+        self._key = {"learned by": self.name}
         settings = {"proposal": method.name, "method": as_settings(method), "options": as_settings(learner)}
-        campaign.store.require(**{self._name: {"x_o": self._x_o.ravel(), "sizes": sizes, **settings}})
+        campaign.store.require(**{self.name: {"x_o": self._x_o.ravel(), "sizes": sizes, **settings}})
 
     @property
     def posterior(self) -> Posterior:

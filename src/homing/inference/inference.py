@@ -48,7 +48,7 @@ class Inference:
         They are kept in the store, and are no round: nothing is ever learned from them. Half of them are drawn from
         the prior, cut to where most of the posterior is, the other half from the posterior; `homing.inference.check`
         says what for. With a few hundred, intervals that are a third too narrow or too wide are found, and shifts by
-        half of their width.
+        half of their width. At an x_o of several trials all of them are sets of as many, from draws of the posterior.
 
         Args:
             num_simulations: How many simulations to spend; with 0, what is known without.

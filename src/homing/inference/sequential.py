@@ -22,6 +22,7 @@ from homing.inference.learner import Learned, Learner, Material, check_options
 from homing.inference.methods import METHODS, Method, as_method
 from homing.inference.options import TrainOptions, as_settings, train_options
 from homing.inference.simulating import check_count, unprepared_prior, unprepared_simulator
+from homing.inference.written import written
 from homing.posteriors import Posterior
 from homing.proposals import FromPosterior
 from homing.runs import RoundRecord
@@ -68,6 +69,7 @@ _RUNNING: Running = {
     "max_failures": 100,
     "store": None,
 }
+_WRITTEN = tuple(name for name in _RUNNING if name not in ("seed", "store", "show_progress_bars"))
 
 
 class Sequential(Inference):
@@ -76,6 +78,7 @@ class Sequential(Inference):
     Args:
         simulator: A function from theta to data, or None if all simulations are appended.
         prior: Anything that `SNPE` takes.
+        given: What the user gave beside, by name: written down as code, for who repeats the run.
         settings: What makes the run this run, as JSON, beside the prior and the seed.
         embedding_net: The user's own code in the estimator, or None.
         **running: See `Running`.
@@ -98,6 +101,7 @@ class Sequential(Inference):
         self,
         simulator: Any,
         prior: Any,
+        given: Mapping[str, Any],
         settings: Mapping[str, Any],
         embedding_net: Any = None,
         **running: Unpack[Running],
@@ -135,6 +139,8 @@ class Sequential(Inference):
             embedding_net,
         )
         super().__init__(known, campaign)
+        changed = {name: how[name] for name in _WRITTEN if how[name] != _RUNNING[name]}
+        self.remember(call=written({"prior": prior, **given, **changed}))
 
     @property
     @abstractmethod
@@ -165,6 +171,7 @@ class Sequential(Inference):
         check_count(num_simulations)
         self._campaign.check_options(self._campaign.newest + 1, asdict(options))
         self._campaign.simulate(num_simulations, self._as_proposal(proposal))
+        self._write_call(training)
         self._train(options)
         return self._keep(self.build_posterior())
 
@@ -182,7 +189,9 @@ class Sequential(Inference):
             SimulationError: If too few are valid.
             ArgumentError: If an option cannot work.
         """
-        return self._train(self._options(training))
+        learned = self._train(self._options(training))
+        self._write_call(training)
+        return learned
 
     def build_posterior(self, learned: Any = None, **options: Any) -> Posterior:
         """The posterior of what was trained last, or of something else that `train` returned.
@@ -292,7 +301,12 @@ class Sequential(Inference):
                 f"{' or '.join(map(repr, self.proposals))}. SNPE, SNLE and the SNREs take any proposal."
             )
         learner = self.learner if options is None else check_options(options, self.learner, self.free, self.name)
-        return Drive(self._campaign, self.prior, x_o, sizes, stop or Stop(), method, learner, self._bars)
+        drive = Drive(self._campaign, self.prior, x_o, sizes, stop or Stop(), method, learner, self._bars)
+        self.remember(**{f"call of {drive.name}": written({"proposal": proposal, "stop": stop, "options": options})})
+        return drive
+
+    def _write_call(self, training: dict[str, Any]) -> None:
+        self.remember(**{f"call of round {self._campaign.newest}": written(training)})
 
     def _options(self, training: dict[str, Any]) -> TrainOptions:
         return train_options(training, self.training_options)

@@ -73,4 +73,5 @@ class SNLE(Sampled):
                 f'density_estimator must be "maf", "nsf", or what likelihood_nn returns, found {density_estimator!r}.'
             )
         self._learner = LikelihoodLearner(builder, sampler=as_sampler(sample_with))
-        super().__init__(simulator, prior, {"density_estimator": as_settings(builder)}, **running)
+        given = {"density_estimator": density_estimator, "sample_with": sample_with}
+        super().__init__(simulator, prior, given, {"density_estimator": as_settings(builder)}, **running)

@@ -110,6 +110,7 @@ class SNPE(Sequential):
         super().__init__(
             simulator,
             prior,
+            {"density_estimator": density_estimator},
             {"density_estimator": as_settings(self._builder)},
             getattr(self._builder, "embedding_net", None),
             num_workers=num_workers,

@@ -179,7 +179,8 @@ class SNPE_A(Sequential):
         if isinstance(num_components, bool) or not isinstance(num_components, (int, np.integer)) or num_components < 1:
             raise ArgumentError(f"num_components must be a positive whole number, found {num_components!r}.")
         self._builder = posterior_nn("mdn", num_components=int(num_components), embedding_net=embedding_net)
-        super().__init__(simulator, prior, {"num_components": int(num_components)}, embedding_net, **running)
+        given = {"num_components": num_components, "embedding_net": embedding_net}
+        super().__init__(simulator, prior, given, {"num_components": int(num_components)}, embedding_net, **running)
         if not maps_to_normal(self.prior):
             raise PriorError(
                 "SNPE_A divides normal densities, so it needs a prior that maps to a standard normal, found "

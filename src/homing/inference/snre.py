@@ -64,7 +64,8 @@ class _Ratio(Sampled):
         loss = self._as_loss(loss_options or {})
         self._learner = RatioLearner(loss, builder, sampler=as_sampler(sample_with), name=self.name)
         settings = {"classifier": as_settings(builder), "loss": as_settings(loss)}
-        super().__init__(simulator, prior, settings, builder.embedding_net, **running)
+        given = {"classifier": classifier, "sample_with": sample_with, "loss_options": loss_options}
+        super().__init__(simulator, prior, given, settings, builder.embedding_net, **running)
 
     def marginal(self, parameters: Any, x_o: Any = None, **training: Any) -> Posterior:
         """The posterior of some parameters alone, learned directly from the simulations so far.

@@ -65,7 +65,8 @@ def predictive_plot(
     """
     if isinstance(replicated, Verdict):
         curves = read_curves(replicated, ("replicated", "observed"))
-        replicated, observed = curves["replicated"], curves["observed"]
+        replicated, observed = (np.asarray(curves[name]) for name in ("replicated", "observed"))
+        replicated, observed = replicated.reshape(len(replicated), -1), observed.ravel()  # of any shape
     elif observed is None:
         raise ArgumentError("observed is needed with an array of replicated data.")
     draws, truth = read_array(replicated, "replicated", 2, "(n, p)"), read_array(observed, "observed", 1, "(p,)")

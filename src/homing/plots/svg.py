@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 _INK, _PAPER = "#010203", "#fdfeff"  # colours that nothing else has
 _SIDES = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color", "axes.titlecolor")
-_VARIABLES = {"first": "#0072b2", "second": "#e69f00", "third": "#009e73", "fourth": "#cc79a7", "alarm": "#d55e00"}
+_VARIABLES = {  # the palette's colours, in lower case
+    **{"first": "#0072b2", "second": "#e69f00", "third": "#009e73", "fourth": "#cc79a7", "fifth": "#56b4e9"},
+    "alarm": "#d55e00",
+}
 
 
 def as_svg(draw: Callable[[Figure], Any], size: tuple[float, float], name: str, text: str) -> str:
@@ -32,7 +35,7 @@ def as_svg(draw: Callable[[Figure], Any], size: tuple[float, float], name: str, 
 
     Returns:
         The element, with the CSS variable `--width`, its natural width. It uses the variables `--paper`, `--muted`,
-        `--first`, `--second`, `--third`, `--fourth` and `--alarm`; text has the page's colour.
+        `--first` to `--fifth` and `--alarm`; text has the page's colour.
 
     Example:
         >>> svg = as_svg(lambda figure: figure.subplots().plot([0, 1]), (2, 1), "line", "A rising line.")

@@ -11,10 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from homing import random
-from homing.diagnostics import Verdict, check_disagreement
 from homing.posteriors.conditionals import Conditionals, ensemble_at_each
-from homing.posteriors.ensemble import DRAWS_COMPARED, Ensemble
+from homing.posteriors.ensemble import Ensemble
 from homing.posteriors.posterior import Posterior
 from homing.priors import Prior
 
@@ -31,6 +29,7 @@ class DirectPosterior(Posterior):
     def __init__(self, ensemble: Ensemble, prior: Prior, **options: Any):
         super().__init__(prior, ensemble.x_shape, **options)
         self.ensemble = ensemble
+        self.num_members = len(ensemble.members)
 
     def draw_normal(
         self, num: int, x: np.ndarray, seed: int, on_chunk: Callable[[int], object] | None = None
@@ -42,13 +41,6 @@ class DirectPosterior(Posterior):
 
     def disagreement(self, x: np.ndarray, seed: int) -> float | None:
         return self.ensemble.disagreement(x, seed)
-
-    def _audits(self, x: np.ndarray) -> list[Verdict]:
-        return [*self._disagreement(x), *super()._audits(x)]
-
-    def _disagreement(self, x: np.ndarray) -> list[Verdict]:
-        nats = self.disagreement(x, random.word(self._seed, "disagreement"))
-        return [] if nats is None else [check_disagreement(nats, len(self.ensemble.members), DRAWS_COMPARED)]
 
     def at_each(self, x: np.ndarray, num: int, seed: int) -> Conditionals:
         return ensemble_at_each(self.ensemble, x, num, seed)

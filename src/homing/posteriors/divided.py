@@ -22,7 +22,7 @@ from scipy.linalg import solve_triangular
 
 from homing import random
 from homing.estimators import Gaussians
-from homing.posteriors.ensemble import Ensemble
+from homing.posteriors.ensemble import DRAWS_COMPARED, Ensemble, disagreement_of
 from homing.posteriors.posterior import Posterior
 from homing.priors import Prior
 
@@ -41,6 +41,7 @@ class DividedPosterior(Posterior):
     def __init__(self, ensemble: Ensemble, prior: Prior, mean: np.ndarray, scale_tril: np.ndarray, **options: Any):
         super().__init__(prior, ensemble.x_shape, **options)
         self.ensemble, self.mean, self.scale_tril = ensemble, mean, scale_tril
+        self.num_members = len(ensemble.members)
 
     def components(self, x: np.ndarray) -> Gaussians:
         """The mixture of z at an x of shape x_shape, float64."""
@@ -85,7 +86,19 @@ class DividedPosterior(Posterior):
         return np.logaddexp.reduce(mixture.log_weights + log_norm - 0.5 * squared, axis=1)
 
     def disagreement(self, x: np.ndarray, seed: int) -> float | None:
-        return self.ensemble.disagreement(x, seed)
+        """Of what each member makes of the posterior alone: dividing may take apart what agreed, or join it."""
+        if self.num_members == 1:
+            return None
+        options: dict[str, Any] = {"multi_round": self.multi_round, "seed": self._seed}
+        members = [
+            DividedPosterior(self.ensemble.member(m), self.prior, self.mean, self.scale_tril, **options)
+            for m in range(self.num_members)
+        ]
+        num = -(-DRAWS_COMPARED // len(members))
+        draws = [part.draw_normal(num, x, random.word(seed, "member", m)) for m, part in enumerate(members)]
+        values = np.stack([part.log_prob_normal(np.concatenate(draws), x) for part in members])
+        weights = np.full(len(members), 1 / len(members))
+        return disagreement_of(values, np.logaddexp.reduce(values, axis=0) + np.log(weights[0]), weights)
 
     @property
     def _learned(self) -> dict[str, Any]:

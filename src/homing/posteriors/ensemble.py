@@ -87,6 +87,18 @@ def padded(array: np.ndarray, chunk: int) -> np.ndarray:
     return np.pad(part, [(0, _CHUNK - len(part))] + [(0, 0)] * (part.ndim - 1))
 
 
+def disagreement_of(values: np.ndarray, mixed: np.ndarray, weights: np.ndarray) -> float:
+    """How much a draw tells about which member it is of, nats.
+
+    Args:
+        values: The members' log densities of draws of their mixture, shape (M, n).
+        mixed: The mixture's, shape (n,).
+        weights: The members' shares of it, shape (M,).
+    """
+    ratios = values - mixed
+    return float(np.clip((weights @ (np.exp(ratios) * ratios)).mean(), 0.0, np.log(len(values))))
+
+
 @dataclass(frozen=True, eq=False)
 class Ensemble:
     """A mixture of densities q_m(z | x) with fixed weights.
@@ -166,8 +178,7 @@ class Ensemble:
             return None
         z = self.sample(DRAWS_COMPARED, x, seed)
         values = [self.member(m).log_prob(z, x) for m in range(len(self.members))]
-        ratios = np.stack(values) - self._mixed(values)
-        return float(np.clip((self.weights @ (np.exp(ratios) * ratios)).mean(), 0.0, np.log(len(values))))
+        return disagreement_of(np.stack(values), self._mixed(values), self.weights)
 
     def _mixed(self, values: Sequence[np.ndarray]) -> np.ndarray:
         with np.errstate(divide="ignore"):  # a member of no weight

@@ -40,6 +40,7 @@ class HybridPosterior(Posterior):
         self.direct = direct
         self.likelihood = likelihood
         self.share = share
+        self.num_members = direct.num_members
         bank = max(_LEAST_BANK, round(BANK * (1 - share)))
         own = {"multi_round": self.multi_round, "seed": self._seed}
         self._other = MCMCPosterior(likelihood, direct.prior, direct.x_shape, start=direct.ensemble, bank=bank, **own)
@@ -86,7 +87,7 @@ class HybridPosterior(Posterior):
     def _audits(self, x: np.ndarray) -> list[Verdict]:
         side = self.side(x)
         agreement = check_agreement(side.effective, side.khat, CANDIDATES // 2)
-        return [agreement, *self.direct._disagreement(x), *super()._audits(x)]
+        return [agreement, *super()._audits(x)]
 
     def at_each(self, x: np.ndarray, num: int, seed: int) -> Conditionals:
         """As `Posterior.at_each`: the direct side proposes, and its draws give the likelihood's constants, too."""

@@ -23,6 +23,7 @@ from homing.diagnostics import (
     Predictive,
     Verdict,
     check_boundary,
+    check_disagreement,
     check_misspecification,
     check_shrinkage,
     warn_if_unlike,
@@ -31,6 +32,7 @@ from homing.errors import ObservationError, ShapeError
 from homing.posteriors.boundary import Boundary, boundary_mass
 from homing.posteriors.conditional import check_condition, check_dims, conditional_correlations, draw_conditional
 from homing.posteriors.conditionals import Conditionals
+from homing.posteriors.ensemble import DRAWS_COMPARED
 from homing.posteriors.maximum import maximise
 from homing.posteriors.observation import check_observation, check_sample_shape
 from homing.posteriors.serialize import write_file
@@ -59,6 +61,7 @@ class Posterior(ABC):
     """
 
     takes_trials = False  # whether x may be several independent trials, shape (num_trials, *x_shape)
+    num_members = 1  # of the ensemble that it was learned as
 
     def __init__(
         self,
@@ -320,12 +323,21 @@ class Posterior(ABC):
         boundary = boundary_mass(z, self.prior)
         prior_draws = self.prior.sample(random.generator(self._seed, "check"), _CHECK_DRAWS)
         return [
+            *self._disagreement(x),
             check_boundary(boundary.mass, boundary.where, len(z)),
             check_shrinkage(z, self.prior.to_normal(prior_draws)),
         ]
 
+    def _disagreement(self, x: np.ndarray) -> list[Verdict]:
+        """Whether the members of an ensemble agree at x; nothing of one alone."""
+        nats = self.disagreement(x, random.word(self._seed, "disagreement"))
+        return [] if nats is None else [check_disagreement(nats, self.num_members, DRAWS_COMPARED)]
+
     def at_each(self, x: np.ndarray, num: int, seed: int) -> Conditionals:
-        """The posteriors at many x, shape (n, *x_shape), with `num` draws of each or of what proposes for it."""
+        """The posteriors at many x, with `num` draws of each or of what proposes for it.
+
+        x: Shape (n, *x_shape); where it takes trials, (n, num_trials, *x_shape), too.
+        """
 
         def draw() -> np.ndarray:
             return np.stack([self.draw_normal(num, row, random.word(seed, "at each", i)) for i, row in enumerate(x)])

@@ -137,6 +137,7 @@ class SampledPosterior(Posterior):
         )
         is_function = not hasattr(surrogate, "log_likelihood")
         self.surrogate: Any = KnownLikelihood(surrogate, known) if is_function else surrogate  # type: ignore[arg-type]
+        self.num_members = self.surrogate.num_members
         self.sampler: Sampler = sampler or self.default_sampler()
         self._start, self._bank, self._obtained_by = start, bank, obtained_by
         self._sides: dict[bytes, Side] = {}
@@ -197,6 +198,22 @@ class SampledPosterior(Posterior):
         """The log density of rows z, shape (n, d), at x; shape (n,)."""
         return _log_mean(self._log_joints(z, x), self.side(x).log_evidence)
 
+    def log_likelihood(self, z: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """The members' mean likelihood, by its logarithm, up to a constant of each row.
+
+        Args:
+            z: Shape (n, k, d). Each member counts by its likelihood over the mean of that over the k rows at one x:
+                otherwise the boldest one alone would count.
+            x: Shape (n, *x_shape) or (n, num_trials, *x_shape).
+
+        Returns:
+            Shape (n, k).
+        """
+        members = range(self.surrogate.num_members)
+        values = np.array([[self.surrogate.log_likelihood(m, part, at) for part, at in zip(z, x)] for m in members])
+        values -= np.logaddexp.reduce(values, axis=2, keepdims=True)
+        return np.logaddexp.reduce(values, axis=0)
+
     def disagreement(self, x: np.ndarray, seed: int) -> float | None:
         if self.surrogate.num_members == 1:
             return None
@@ -206,9 +223,12 @@ class SampledPosterior(Posterior):
         return float(np.maximum((np.exp(ratios) * ratios).mean(), 0.0))
 
     def _audits(self, x: np.ndarray) -> list[Verdict]:
-        nats, side = self.disagreement(x, 0), self.side(x)
-        told = [] if nats is None else [check_disagreement(nats, self.surrogate.num_members, len(side.z))]
-        return [*told, sampler_verdict(side.info, len(side.z)), *super()._audits(x)]
+        side = self.side(x)
+        return [sampler_verdict(side.info, len(side.z)), *super()._audits(x)]
+
+    def _disagreement(self, x: np.ndarray) -> list[Verdict]:
+        nats = self.disagreement(x, 0)
+        return [] if nats is None else [check_disagreement(nats, self.num_members, len(self.side(x).z))]
 
     def at_each(self, x: np.ndarray, num: int, seed: int) -> Conditionals:
         """As `Posterior.at_each`: a short sampling at each x, its draws of equal weight."""

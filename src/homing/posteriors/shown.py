@@ -113,6 +113,5 @@ def _gathered(groups: dict[str, dict[str, tuple[list[str], np.ndarray]]], names:
         for dims, values in variables.values():
             coords |= {dim: np.arange(size) for dim, size in zip(dims, values.shape) if dim != "parameter"}
         sets[group] = xarray.Dataset(variables, coords, about)
-    if hasattr(arviz, "InferenceData"):
-        return arviz.InferenceData(**sets)
-    return xarray.DataTree.from_dict(sets)
+    made = vars(arviz).get("InferenceData")  # by `getattr` ArviZ 1.3 has one too, which is none
+    return xarray.DataTree.from_dict(sets) if made is None else made(**sets)

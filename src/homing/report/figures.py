@@ -70,7 +70,7 @@ def _posterior(story: Story, learned: Learned) -> str:
     """The code that makes `posterior`."""
     made = f"posterior = run.posterior({learned.round})"
     if learned.round is None:
-        made = "posterior = ...  # the one that the report was given"
+        made = "# posterior: the one that the report was given, homing.report(..., posterior=posterior)"
     elif "prior" in story.facts and learned.posterior.default_x is None:
         made += f".set_default_x({learned.x_o.tolist()!r})"
     return made + "\n"
@@ -161,7 +161,7 @@ def verdict_figure(story: Story, verdict: Verdict, number: int) -> Html | None:
     labels = story.labels
 
     def shown(size: tuple[float, float], draw: Callable[[Figure], Any], plot: str, caption: str) -> Html:
-        made = f"check = ...  # what posterior.check() or inference.check() returned\nplots.{plot}"
+        made = f"{story.checked}\nplots.{plot}"
         return figure(story, name, size, draw, f"{verdict.name}: {verdict.sentence}", caption, made)
 
     if {"ranks", "num_draws"} <= curves.keys():

@@ -162,7 +162,8 @@ def status_counts(story: Story) -> dict[int, dict[str, int]]:
 
 def made_section(story: Story) -> Html:
     """How the run was made, and how to make it again."""
-    facts = {name: value for name, value in story.facts.items() if not name.startswith("validation rows")}
+    apart = ("validation rows", "call")  # told by the lines, or of use to the run alone
+    facts = {name: value for name, value in story.facts.items() if not name.startswith(apart)}
     versions = facts.pop("versions", [])
     settings = [[name, tag("code", _flat(value))] for name, value in _flattened(facts)]
     software = [

@@ -56,6 +56,7 @@ class Story:
         learned: The posterior, or None.
         missing: Why there is no posterior, in words; empty if there is one.
         check: What diagnostics said, or None.
+        checked: The code that makes `check` from `run`, or a comment that says where it is from.
         labels: The parameters' names, or None.
         points: True parameters, shape (d,), or None.
     """
@@ -68,6 +69,7 @@ class Story:
     learned: Learned | None
     missing: str
     check: Check | None
+    checked: str
     labels: list[str] | None
     points: np.ndarray | None
 
@@ -108,16 +110,27 @@ def tell(
     learned, missing = _learn(run, records, x, posterior, points, {} if memory is None else memory)
     name = "A run in memory" if run.path is None else run.path.name
     source = "run = inference.view" if run.path is None else f"run = homing.open({str(run.path)!r})"
-    told = check or (_kept(run, rounds, records) if posterior is None else None)
-    return Story(name, source, facts, rounds, records, learned, missing, told, names, points)
+    told, checked = _checked(run, check, None if posterior else _newest(rounds, records))
+    return Story(name, source, facts, rounds, records, learned, missing, told, checked, names, points)
 
 
-def _kept(run: OpenedRun, rounds: Mapping[int, Round], records: Rounds) -> Check | None:
-    """The newest check in the run, if it is of the newest posterior: nothing was learned since."""
+def _checked(run: OpenedRun, given: Check | None, newest: int | None) -> tuple[Check | None, str]:
+    """The check that the page tells, and the code that makes it; `newest` is the place of one that the run keeps."""
+    if given is None and newest is None:
+        return None, ""
+    kept = run.checks
+    place = newest if given is None else kept.index(given) if given in kept else None
+    if place is not None:
+        return kept[place], f"check = run.checks[{place}]"
+    return given, "# check: what the report was given, homing.report(..., check=check)"
+
+
+def _newest(rounds: Mapping[int, Round], records: Rounds) -> int | None:
+    """The place of the newest check in the run, if it is of the newest posterior: nothing was learned since."""
     checks = [known for number, known in rounds.items() if number < 0 and known.result is not None]
     if not checks or not records or checks[-1].proposal["after"] != records[-1].round:
         return None
-    return run.checks[-1]
+    return len(checks) - 1
 
 
 def _learn(

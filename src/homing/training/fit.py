@@ -95,9 +95,13 @@ class FitInfo:
     def with_others(self, other: FitInfo) -> FitInfo:
         """This one's members and another's, fitted one after another."""
         length = max(self.history.shape[1], other.history.shape[1])
-        pairs = ((getattr(self, name), getattr(other, name)) for name in ("epochs", "converged", "validation_loss"))
-        histories = [_pad_columns(info.history, length) for info in (self, other)]
-        return FitInfo(*map(np.concatenate, pairs), np.concatenate(histories), self.seconds + other.seconds)
+        return FitInfo(
+            np.concatenate([self.epochs, other.epochs]),
+            np.concatenate([self.converged, other.converged]),
+            np.concatenate([self.validation_loss, other.validation_loss]),
+            np.concatenate([_pad_columns(info.history, length) for info in (self, other)]),
+            self.seconds + other.seconds,
+        )
 
 
 def _pad_columns(history: np.ndarray, length: int) -> np.ndarray:
