@@ -184,6 +184,21 @@ def test_run_finds_the_posterior_within_its_budget(finished):
     assert "agreement" in str(inference.rounds)
 
 
+def test_another_observation_starts_from_the_whole_prior():
+    """The region of the first one has no part in it; all rows that there are do."""
+
+    def simulator(theta, rng):
+        return theta + 0.1 * rng.normal(size=theta.shape)
+
+    inference = SNPE(simulator, BoxUniform([-1.0, -1.0], [1.0, 1.0]), seed=3, batched=True, show_progress_bars=False)
+    quick = replace(QUICK, likelihood=False)
+    inference.run([0.6, 0.6], 450, options=quick)
+    posterior = inference.run([-0.6, -0.6], 300, 1, options=quick)
+    assert [record.proposal for record in inference.rounds] == ["prior", "truncated", "prior"]
+    assert inference.rounds[2].used == 750
+    np.testing.assert_allclose(posterior.sample((4000,)).mean(0), -0.6, atol=0.06)
+
+
 def test_a_hybrid_posteriors_density_is_normalised_and_that_of_its_draws(finished):
     posterior, *_ = finished
     axis = np.linspace(-0.999, 0.999, 160)

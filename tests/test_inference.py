@@ -516,6 +516,24 @@ def test_an_honest_posterior_at_a_bound_is_recorded_and_not_said():
     assert inference.rounds[1].boundary_mass > 0.02
 
 
+def test_data_that_none_could_observe_are_learned_from_and_not_conditioned_on(fits):
+    """Finite, as float64, and too large for an x_o: held-out ones are not what the bounds are looked at for."""
+
+    def explodes(theta, rng):
+        return np.exp(80 * simulator(theta, rng))
+
+    inference = start(explodes)
+    posterior = one_round(inference)
+    (rows, *_), (record,) = fits[0], inference.rounds
+    assert record.valid == len(rows.x) == 100
+    assert np.isfinite(rows.x).all()
+    assert 0 <= record.boundary_mass <= 1
+    assert np.isfinite(posterior.sample((50,), x=[1.0, 1.0])).all()
+    inference = start(lambda theta: 1e100 * (1 + theta**2))
+    one_round(inference)
+    assert inference.rounds[0].boundary_mass is None
+
+
 # The other doors
 
 

@@ -256,6 +256,22 @@ def test_too_few_valid_simulations():
     assert posterior.sample((5,), x=[0.0, 0.0]).shape == (5, 2)
 
 
+def test_too_few_valid_simulations_say_why_the_first_of_them_failed():
+    def broken(theta, rng):
+        if theta[0] > 0:
+            raise ValueError("no such file")
+        return np.nan * theta
+
+    with (
+        pytest.warns(UserWarning, match="20 of 20 simulations"),
+        pytest.raises(
+            SimulationError,
+            match=r"see why they fail\. The first error, at theta = \[\d\.(.|\n)*ValueError: no such file$",
+        ),
+    ):
+        start(broken, batched=False)(20)
+
+
 def test_a_round_of_which_nothing_is_valid():
     inference = start(lambda theta, rng: simulator(theta, rng) if len(inference.rounds) == 0 else np.nan * theta)
     posterior = inference(100, max_num_epochs=1).set_default_x([0.0, 0.0])

@@ -6,8 +6,10 @@ import scipy.stats as st
 
 from homing.errors import ArgumentError
 from homing.inference import SNPE, FromLast, Mixture, Truncated
+from homing.inference.learn import Dataset
 from homing.inference.methods import as_method
 from homing.inference.sides import SideOptions
+from homing.inference.snpe_a import Gaussian
 from homing.priors import BoxUniform, as_prior
 from homing.proposals import FromDensity, FromPrior, Region, TruncatedPrior, mixture_weights
 from homing.training import Atomic, FitOptions, MaximumLikelihood
@@ -47,6 +49,21 @@ def test_weighted_rows_of_all_rounds_are_as_if_from_the_prior():
     for value in (theta[:, 0], theta[:, 1], theta[:, 0] ** 2 - 1 / 3, theta[:, 0] * theta[:, 1]):
         assert abs((weights * value).mean()) < 5 * (weights * value).std() / np.sqrt(len(value))
     assert abs(theta[:, 0].mean()) > 0.03  # which the rows without weights are not
+
+
+def test_a_run_that_starts_anew_learns_from_rows_of_the_whole_prior():
+    """After a run for another x_o its rows are from the prior again, and that one's region says nothing."""
+    proposals = [FromPrior(PRIOR), TruncatedPrior(PRIOR, disc(0.5), defensive=0.1)]
+    source = np.array([0] * 100 + [1] * 100 + [0] * 100)
+    theta = np.concatenate([proposals[k].draw(100, seed=k) for k in (0, 1, 0)])
+    anew = Dataset(theta, theta, source, np.zeros(300, bool), proposals)
+    going_on = Dataset(theta[:200], theta[:200], source[:200], np.zeros(200, bool), proposals)
+    assert isinstance(anew.newest, FromPrior)
+    assert going_on.newest is proposals[1]
+    assert (Truncated().weigh(anew) > 0).all()
+    np.testing.assert_array_equal(Truncated().weigh(going_on) > 0, np.linalg.norm(theta[:200], axis=1) < 0.5)
+    np.testing.assert_array_equal(Gaussian().weigh(anew), source == 0)
+    np.testing.assert_array_equal(Gaussian().weigh(going_on), source[:200] == 1)
 
 
 @pytest.mark.parametrize("method", [Truncated(), Truncated(epsilon=0.01, defensive=0.0), FromLast(), Mixture()])

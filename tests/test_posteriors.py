@@ -138,6 +138,7 @@ def test_without_x(posterior, call):
         (np.zeros((3, 2)), r"found \(3, 2\)\. A posterior is conditioned on one observation at a time"),
         ([0.1, np.nan], r"x contains 1 NaN, the first at index \[1\]: the posterior given missing data is not defined"),
         ([np.nan, np.nan], r"x contains 2 NaN, the first at index \[0\]"),
+        (np.ma.masked_array([0.1, 2.0], [False, True]), r"x contains 1 NaN, the first at index \[1\]"),
         ([0.1, np.inf], r"x is infinite or beyond the range of float32 \(3.4e38\) at index \[1\]: inf"),
         ([-1e39, 0.0], r"x is infinite or beyond the range of float32 \(3.4e38\) at index \[0\]: -1e\+39"),
     ],

@@ -56,6 +56,13 @@ def test_ints_and_single_numbers_are_bounds_too():
     assert prior.sample((3,)).dtype == torch.float32
 
 
+@pytest.mark.parametrize("array", [torch.ones(2, dtype=torch.bfloat16), jnp.ones(2, jnp.bfloat16)])
+def test_a_type_that_numpy_lacks_counts_as_the_next_wider(array):
+    prior = BoxUniform(0 * array, array)
+    assert str(prior.sample((3,)).dtype).endswith("float32")
+    assert prior.log_prob(array / 2).tolist() == 0.0
+
+
 def test_torch_seed_holds():
     prior = BoxUniform(low=-2 * torch.ones(3), high=2 * torch.ones(3))
     torch.manual_seed(0)

@@ -5,8 +5,10 @@ import subprocess
 import sys
 import time
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
+import torch
 
 from homing.arrays import Kind
 from homing.errors import ArgumentError, ShapeError
@@ -223,12 +225,35 @@ def test_a_key_that_is_text_is_no_jax_key():
         (np.zeros((2, 3, 4), np.float32), (2, 3, 4), np.float32),
         (np.zeros(4, np.uint8), (4,), np.float32),
         (True, (), np.float32),
+        (torch.ones(2, dtype=torch.bfloat16), (2,), np.float32),
+        (jnp.ones(2, jnp.bfloat16), (2,), np.float32),
     ],
 )
 def test_data_of_any_shape_and_type(value, shape, dtype):
     outcomes = simulate(Simulator(lambda theta: value, batched=False), THETA[:3], SEEDS[:3]).collect()
     assert outcomes.x.shape == (3, *shape)
     assert outcomes.x.dtype == dtype
+
+
+def test_what_is_masked_is_missing():
+    def simulator(theta):
+        return np.ma.masked_array(theta, theta > 1.5)
+
+    outcomes = simulate(Simulator(simulator), THETA, SEEDS).collect()
+    masked = (THETA > 1.5).any(1)
+    assert 0 < masked.sum() < len(THETA)
+    np.testing.assert_array_equal(outcomes.status, np.where(masked, Status.INVALID, Status.OK))
+
+
+@pytest.mark.parametrize("batched", [None, False, True])
+def test_a_simulator_may_change_what_it_gets(batched):
+    def in_place(theta):
+        theta *= 2
+        return theta
+
+    outcomes = simulate(Simulator(in_place, batched=batched), THETA, SEEDS, batch_size=10).collect()
+    np.testing.assert_array_equal(outcomes.x, 2 * THETA)
+    np.testing.assert_array_equal(outcomes.theta, THETA)
 
 
 def test_a_million_numbers_a_row():

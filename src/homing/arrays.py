@@ -16,6 +16,8 @@ from homing.errors import ArgumentError
 
 Library = Literal["numpy", "torch", "jax"]
 
+_BFLOAT16 = "bfloat16"  # NumPy has no such type: its numbers count as the float32 that they exactly are
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -83,16 +85,20 @@ def kind_of(value: Any) -> Kind | None:
     library = library_of(value)
     if library is None or not hasattr(value, "dtype"):
         return None
+    name = str(value.dtype).removeprefix("torch.")
     if library == "torch":
-        name = str(value.dtype).removeprefix("torch.")
         default = str(sys.modules["torch"].get_default_dtype()).removeprefix("torch.")
-        return Kind("torch", name if value.dtype.is_floating_point else default, str(value.device))
-    default = "float32" if library == "jax" else "float64"
-    return Kind(library, str(value.dtype) if np.issubdtype(value.dtype, np.floating) else default)
+        is_floating, device = value.dtype.is_floating_point, str(value.device)
+    else:
+        default, device = "float32" if library == "jax" else "float64", None
+        is_floating = np.issubdtype(value.dtype, np.floating) or name == _BFLOAT16
+    return Kind(library, ("float32" if name == _BFLOAT16 else name) if is_floating else default, device)
 
 
 def to_numpy(value: Any, name: str = "value") -> np.ndarray:
     """Any array, number or nested sequence as a NumPy array; torch tensors are detached and moved to the CPU.
+
+    What a masked array masks is missing, and NaN here.
 
     Raises:
         ArgumentError: If the value is not numeric.
@@ -102,15 +108,20 @@ def to_numpy(value: Any, name: str = "value") -> np.ndarray:
         array([1. , 2.5])
     """
     if library_of(value) == "torch" and hasattr(value, "detach"):
-        value = value.detach().cpu().resolve_conj().resolve_neg().numpy()
+        value = value.detach().cpu().resolve_conj().resolve_neg()
+        value = (value.float() if str(value.dtype).endswith(_BFLOAT16) else value).numpy()
     elif isinstance(value, (list, tuple)) and any(library_of(v) == "torch" for v in value):
         value = [to_numpy(v, name) for v in value]
     try:
         array = np.asarray(value)
     except Exception as error:
         raise ArgumentError(f"{name} must be an array of numbers, found {type(value).__name__}: {error}") from error
+    if array.dtype.name == _BFLOAT16:
+        array = array.astype(np.float32)
     if array.dtype.kind not in "biuf":
         raise ArgumentError(
             f"{name} must be an array of real numbers, found dtype {array.dtype} ({type(value).__name__})."
         )
+    if isinstance(value, np.ma.MaskedArray) and value.mask.any():
+        array = np.where(value.mask, np.nan, array)
     return array

@@ -8,17 +8,23 @@ import numpy as np
 
 from homing.inference.learn import Dataset
 from homing.posteriors import DirectPosterior
+from homing.posteriors.observation import LARGEST
 from homing.training import Atomic, Loss
 
 _AUDITED_X = 8  # held-out x at which the boundary is looked at while there is no default x
 
 
-def audit_boundary(posterior: DirectPosterior, data: Dataset, loss: Loss) -> float:
-    """The share of mass at the prior's bounds, at the default x or over some held-out ones; warns of a pile."""
+def audit_boundary(posterior: DirectPosterior, data: Dataset, loss: Loss) -> float | None:
+    """The share of mass at the prior's bounds, at the default x or over some held-out ones; warns of a pile.
+
+    None if all of these are too large to be conditioned on.
+    """
     if posterior.default_x is not None:
         at_x = [posterior.boundary()]
     else:
-        at_x = [posterior.boundary(x) for x in data.x[data.is_validation][:_AUDITED_X]]
+        held_out = data.x[data.is_validation]
+        usable = held_out[(np.abs(held_out) <= LARGEST).reshape(len(held_out), -1).all(1)]
+        at_x = [posterior.boundary(x) for x in usable[:_AUDITED_X]]
     piled = [boundary for boundary in at_x if boundary.is_piled]
     if isinstance(loss, Atomic) and 2 * len(piled) > len(at_x):
         warnings.warn(
@@ -27,4 +33,4 @@ def audit_boundary(posterior: DirectPosterior, data: Dataset, loss: Loss) -> flo
             "as many simulations from the prior.",
             stacklevel=4,
         )
-    return float(np.mean([boundary.mass for boundary in at_x]))
+    return float(np.mean([boundary.mass for boundary in at_x])) if at_x else None

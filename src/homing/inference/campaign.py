@@ -24,7 +24,7 @@ from homing import random
 from homing.arrays import to_numpy
 from homing.diagnostics import Predictive, fit_predictive
 from homing.errors import ArgumentError, NotTrainedError, SimulationError, WaitingError
-from homing.inference.failing import where_failing
+from homing.inference.failing import first_error, where_failing
 from homing.inference.learn import Dataset
 from homing.inference.roles import Roles
 from homing.inference.simulating import finished
@@ -396,4 +396,5 @@ class Campaign:
                 f"Too few valid simulations to learn from: {newest.valid} of the {newest.asked} of round "
                 f"{newest.round}, {valid} in all; at least {LEAST_ROWS} in all are needed, and one in the newest "
                 "round. They are kept: run more, or see why they fail."
+                + first_error(self.store.rounds[newest.round].outcomes)
             )

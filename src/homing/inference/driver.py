@@ -208,7 +208,7 @@ class Drive:
             weight=weights[used],
             order=random.generator(self._campaign.seed, "order").random(len(used))[used],
             loss=loss,
-            proposal=data.proposals[-1],
+            proposal=data.newest,
             as_if_from_prior=isinstance(loss, MaximumLikelihood),
             x_o=self._x_o,
             validity=self._validity(number),

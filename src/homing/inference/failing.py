@@ -1,4 +1,4 @@
-"""Where simulations fail: in words, the one bound on one parameter that tells best; and as a probability."""
+"""Why and where simulations fail: the first error; in words, the one bound that tells best; and as a probability."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import numpy as np
 from homing import random
 from homing.estimators.validity import Validity, fit_validity
 from homing.priors import Prior
+from homing.simulation import Outcomes, Status
 
 _EVIDENCE = 6.0  # nats by which the bound must beat failures that come anywhere alike, and the search among bounds
 _LEAST = 5  # failures below which nothing is said
@@ -41,6 +42,15 @@ def where_failing(theta: np.ndarray, failed: np.ndarray) -> str:
             bound = (column[order][k] + column[order][k + 1]) / 2
             found = f"{inside:.0%} fail where theta[{j}] {sign} {bound:.3g}, {outside:.0%} elsewhere"
     return found
+
+
+def first_error(outcomes: Outcomes) -> str:
+    """What the first simulation that failed said, as the end of a message; empty if none did."""
+    failed = outcomes.status == Status.FAILED
+    if not failed.any():
+        return ""
+    row = int(np.argmax(failed))
+    return f" The first error, at theta = {outcomes.theta[row].tolist()}:\n{outcomes.error[row]}"
 
 
 def valid_where(prior: Prior, theta: np.ndarray, valid: np.ndarray, seed: int, number: int) -> Validity | None:

@@ -29,7 +29,7 @@ class Dataset:
     """Valid simulations of all rounds.
 
     Attributes:
-        theta: (n, d), float64.
+        theta: (n, d), float64, round by round.
         x: (n, *x_shape), float64.
         source: (n,) int, index into `proposals`.
         is_validation: (n,) bool; a row's role never changes.
@@ -41,6 +41,11 @@ class Dataset:
     source: np.ndarray
     is_validation: np.ndarray
     proposals: Sequence[Proposal]
+
+    @property
+    def newest(self) -> Proposal:
+        """What the newest round was drawn from: the prior again, where a run starts anew after other rounds."""
+        return self.proposals[self.source[-1]]
 
     def without_prior(self) -> Dataset:
         """The rows of later rounds only, if there are any."""

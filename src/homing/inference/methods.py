@@ -71,7 +71,7 @@ class Truncated:
         return TruncatedPrior(posterior.prior, region, self.defensive)
 
     def weigh(self, data: Dataset) -> np.ndarray:
-        newest, weights = data.proposals[-1], mixture_weights(data.theta, data.source, data.proposals)
+        newest, weights = data.newest, mixture_weights(data.theta, data.source, data.proposals)
         if isinstance(newest, TruncatedPrior):
             weights = weights * newest.region.contains(newest.prior.to_normal(data.theta))
         return _bounded(weights)

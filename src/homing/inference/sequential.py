@@ -346,7 +346,7 @@ class Sequential(Inference):
                 weight=weight[used],
                 order=random.generator(self.seed, "order").random(len(used))[used],
                 loss=MaximumLikelihood(),
-                proposal=data.proposals[-1],
+                proposal=data.newest,
                 as_if_from_prior=True,
                 x_o=self._proposed_at(),
                 validity=valid_where(self.prior, *campaign.tried(), self.seed, newest),

@@ -48,7 +48,7 @@ class Gaussian:
         return gaussian_of(posterior, posterior.condition_of())
 
     def weigh(self, data: Dataset) -> np.ndarray:
-        return (data.source == data.source.max()).astype(float)
+        return (data.source == data.source[-1]).astype(float)
 
 
 def gaussian_of(posterior: Posterior, x: np.ndarray) -> GaussianProposal:

@@ -103,7 +103,7 @@ class _Ratio(Sampled):
                 weight=METHODS["mixture"].weigh(data),
                 order=random.generator(self.seed, "order").random(len(data.x)),
                 loss=MaximumLikelihood(),
-                proposal=data.proposals[-1],
+                proposal=data.newest,
                 as_if_from_prior=True,
                 x_o=None,
                 validity=valid_where(prior, theta[:, chosen], valid, self.seed, campaign.newest),

@@ -9,7 +9,7 @@ import numpy as np
 from homing.arrays import to_numpy
 from homing.errors import ArgumentError, ObservationError
 
-_FLOAT32_MAX = float(np.finfo(np.float32).max)
+LARGEST = float(np.finfo(np.float32).max)  # that can be conditioned on
 
 
 def check_observation(x: Any, x_shape: tuple[int, ...] | None, trials: bool = False) -> np.ndarray:
@@ -51,8 +51,8 @@ def check_observation(x: Any, x_shape: tuple[int, ...] | None, trials: bool = Fa
             f"x contains {int(np.isnan(array).sum())} NaN, the first at index {where}: the posterior given missing "
             "data is not defined. Leave these entries out of the simulator's output too, or impute them in both."
         )
-    if (np.abs(array) > _FLOAT32_MAX).any():
-        where = np.argwhere(np.abs(array) > _FLOAT32_MAX)[0].tolist()
+    if (np.abs(array) > LARGEST).any():
+        where = np.argwhere(np.abs(array) > LARGEST)[0].tolist()
         raise ObservationError(
             f"x is infinite or beyond the range of float32 (3.4e38) at index {where}: {array[tuple(where)]}. "
             "Rescale the data, for example by returning their logarithm from the simulator."

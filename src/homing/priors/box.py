@@ -11,7 +11,7 @@ from scipy.special import ndtr, ndtri
 from homing.arrays import NUMPY, Kind, kind_of, library_of, to_numpy
 from homing.errors import ArgumentError, PriorError, ShapeError
 from homing.priors.prior import NEAR_BOUND, Prior, normal_log_density, show
-from homing.random import fresh_seed
+from homing.random import global_seed
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +106,7 @@ class BoxUniform:
                 f"sample_shape must be a number or a tuple of numbers, none negative, found {sample_shape!r}; "
                 "for example prior.sample((100,))."
             )
-        rng = np.random.default_rng(_global_seed(self.prior.kind) if seed is None else seed)
+        rng = np.random.default_rng(global_seed(self.prior.kind) if seed is None else seed)
         theta = self.prior.sample(rng, int(np.prod(shape, dtype=int)))
         return self.prior.give(theta).reshape(*shape, self.prior.dim)
 
@@ -162,13 +162,3 @@ def _bound(value: Any, name: str) -> np.ndarray:
         return np.atleast_1d(to_numpy(value, name)).astype(np.float64)
     except ArgumentError as error:
         raise PriorError(f"BoxUniform: {error}") from error
-
-
-def _global_seed(kind: Kind) -> int:
-    if kind.library == "torch":
-        import torch
-
-        return int(torch.randint(2**63 - 1, ()))
-    if kind.library == "numpy":
-        return int(np.random.randint(2**63 - 1))  # noqa: NPY002 - np.random.seed is meant to hold here
-    return fresh_seed()

@@ -77,7 +77,7 @@ class Simulator:
         Raises:
             ArgumentError: If the output is not numeric. Whatever the function raises passes through.
         """
-        given = self.kind.give(theta)
+        given = self.kind.give(np.array(theta))  # a copy: the function may change what it gets
         if self.randomness is None:
             return as_data(self.function(given))
         return as_data(self.function(given, **{self.randomness: _RANDOMNESS[self.randomness](int(seed))}))
