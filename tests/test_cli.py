@@ -18,7 +18,8 @@ import pytest
 import homing
 from homing.cli import main
 from homing.cli.failures import exit_code, in_one_line, sentence
-from homing.cli.screen import Clock, LiveScreen
+from homing.cli.screen import Clock, LiveScreen, Screen
+from homing.cli.words import span
 from homing.diagnostics import Check, Verdict
 from homing.errors import ArgumentError, SimulationError
 from homing.inference import SNPE, Progress
@@ -175,11 +176,22 @@ def test_a_run_as_json_and_what_is_taken_from_it(finished, cli):
 
     assert cli("plot", "quick.homing", "--round", 1, "--round", 2)[1] == "The pair plot is in quick.png\n"
     assert imread("quick.png")[..., :3].std() > 0.01  # not a blank page
+    assert told_by(cli, "plot", "quick.homing", "-o", "pairs.svg") == {"run": "quick.homing", "file": "pairs.svg"}
+    assert "</svg>" in Path("pairs.svg").read_text()
+
+
+def told_by(cli, *arguments):
+    """What a command prints as JSON, and nothing beside it."""
+    code, out, err = cli(*arguments, "--json")
+    assert (code, err) == (0, "")
+    return json.loads(out)
 
 
 def test_export(finished, cli):
     arviz = pytest.importorskip("arviz")
     assert cli("export", "quick.homing")[:2] == (0, "The posterior is in quick.nc\n")
+    assert told_by(cli, "export", "quick.homing", "-o", "q.nc") == {"run": "quick.homing", "file": "q.nc"}
+    assert Path("q.nc").read_bytes()[1:4] == b"HDF"
     posterior = arviz.from_netcdf("quick.nc").posterior
     assert posterior["parameter"].values.tolist() == ["mass", "spin"]
     assert posterior["theta"].shape[-1] == 2
@@ -436,6 +448,8 @@ def test_report(finished, cli):
     page = Path("quick.html").read_text()
     assert "mass" in page
     assert "# quick.simulator" in page
+    assert told_by(cli, "report", "quick.homing", "-o", "r.html") == {"run": "quick.homing", "file": "r.html"}
+    assert "mass" in Path("r.html").read_text()
 
 
 @posix
@@ -631,3 +645,38 @@ def test_the_clock_tells_rates_and_what_is_left(monkeypatch):
     told(91, 2, "learn", 50, 50)
     now[0] = 96.0
     assert clock.left == "15 s left"
+
+
+def test_nothing_left_to_simulate_is_not_worth_a_word():
+    clock = Clock([100])
+    for part, done in (("simulate", 0), ("simulate", 100), ("learn", 100)):
+        clock.told(Progress(1, part, done, 100))
+    assert clock.left == ""
+
+
+def test_a_log_gets_a_line_every_ten_seconds_and_fewer_later(monkeypatch, capsys):
+    """The first comes after ten seconds; from a hundred on, one each time that a tenth of the time was added."""
+    now = [0.0]
+    monkeypatch.setattr("homing.cli.screen.time.perf_counter", lambda: now[0])
+    screen = Screen([4000])
+    screen.told(Progress(1, "simulate", 0, 4000))
+    assert capsys.readouterr().err == "round 1 of 1: simulating, 0 of 4,000\n"
+    at = []
+    for half_seconds in range(1, 800):
+        now[0] = half_seconds / 2
+        screen.told(Progress(1, "simulate", 5 * half_seconds, 4000))
+        if lines := capsys.readouterr().err.splitlines():
+            (line,) = lines
+            left = span((4000 - 5 * half_seconds) / 10, tenths=False)
+            expected = f"round 1 of 1: simulating, {5 * half_seconds:,} of 4,000, 10/s, {left} of simulating left"
+            assert line == expected
+            at.append(now[0])
+    waits = np.diff([0.0, *at])
+    assert len(waits) > 20
+    np.testing.assert_array_less(waits, np.maximum(10, 0.1 * np.array([0.0, *at[:-1]])) + 1.001)
+    np.testing.assert_array_less(np.maximum(10, 0.1 * np.array([0.0, *at[:-1]])), waits)
+    now[0] = 400.0
+    screen.told(Progress(1, "learn", 4000, 4000))
+    assert capsys.readouterr().err == "round 1 of 1: learning\n"
+    Screen([4000], quiet=True).say("nothing")
+    assert capsys.readouterr().err == ""

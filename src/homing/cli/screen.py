@@ -99,10 +99,11 @@ class Clock:
 
     @property
     def left(self) -> str:
-        """The time that is left, in words: of simulating alone while it is not known how long learning takes."""
-        if self.seconds_left is None:
+        """The time that is left, in words: of simulating alone, if that is any, while nothing is known of learning."""
+        seconds = self.seconds_left
+        if seconds is None or (not self._learned and seconds < 1):
             return ""
-        return f"{span(self.seconds_left, tenths=False)} {'left' if self._learned else 'of simulating left'}"
+        return f"{span(seconds, tenths=False)} {'left' if self._learned else 'of simulating left'}"
 
 
 class Screen:
