@@ -4,6 +4,7 @@ import json
 import os
 import re
 import select
+import shlex
 import shutil
 import signal
 import subprocess
@@ -50,6 +51,7 @@ def simulator(theta):
     time.sleep(SECONDS)
     return theta + 0.3 * np.sin(20 * theta)
 """
+COMMANDS = ["init", "run", "check", "status", "sample", "plot", "export", "report", "watch", "ask", "tell"]
 TINY = ["-n", "60", "--rounds", "2", "--seed", "3"]
 
 
@@ -589,10 +591,9 @@ def test_kinds_of_errors():
 def test_help_says_all_and_loads_little(cli):
     code, out, _ = cli()
     assert code == 0
-    names = re.findall(r"^  ([a-z]+)  ", out.partition("Commands:")[2], re.MULTILINE)
-    assert names == ["init", "run", "check", "status", "sample", "plot", "export", "report", "watch", "ask", "tell"]
+    assert re.findall(r"^  ([a-z]+)  ", out.partition("Commands:")[2], re.MULTILINE) == COMMANDS
     assert "..." not in out.partition("Commands:")[2]  # no sentence is cut
-    for name in names:
+    for name in COMMANDS:
         assert "Example: " in cli(name, "--help")[1]
     assert cli("--version")[1] == f"homing {homing.__version__}\n"
     code = "import sys; from homing.cli import main; main(['--help']); print(*sys.modules)"
@@ -600,6 +601,64 @@ def test_help_says_all_and_loads_little(cli):
     loaded = set(done.stdout.splitlines()[-1].split())
     assert "homing.cli.app" in loaded
     assert not {"jax", "numpy", "torch", "matplotlib", "pandas", "homing.inference"} & loaded
+
+
+def example(cli, name):
+    """The command line that the help of a command ends in."""
+    return " ".join(cli(name, "--help")[1].partition("Example: ")[2].partition("\n\n")[0].split())
+
+
+def test_the_examples_in_the_help_run(folder, cli, monkeypatch):
+    served = []
+    monkeypatch.setattr("homing.report.watch", lambda path, **options: served.append((path, options["port"])))
+    (folder / "quick.py").rename(folder / "problem.py")
+    assert cli("run", "problem.py", "-n", 1000, "--seed", 1, "--quiet", "--store", "run.homing")[0] == 0
+    lines = {name: shlex.split(example(cli, name)) for name in COMMANDS}
+    assert all(line[:2] == ["homing", name] for name, line in lines.items() if name != "ask")
+    for name in ("run", "status", "sample", "plot", "export", "report", "watch"):
+        assert cli(*lines[name][1:])[0] == 0, name
+    np.testing.assert_array_equal(draws("problem.homing"), draws("run.homing"))  # with two workers, too
+    assert served == [(Path("run.homing"), 8000)]
+    assert cli(*lines["check"][1:])[0] in (0, 1)
+    made = ("problem.homing", "samples.csv", "pairplot.png", "posterior.nc", "report.html")
+    assert all(Path(name).stat().st_size > 1000 for name in made)
+    Path("problem.py").unlink()
+    assert cli(*lines["init"][1:])[0] == 0
+
+
+JOBS = """#!{python}
+import sys
+import numpy as np
+
+with open(sys.argv[1]) as given, open(sys.argv[2], "w") as out:
+    next(given)
+    out.write("id,x0,x1\\n")
+    for line in given:
+        number, *theta = line.split(",")
+        theta = np.array([float(value) for value in theta])
+        out.write(f"{{number}},{{','.join(map(str, theta + 0.3 * np.sin(20 * theta)))}}\\n")
+"""
+
+
+@posix
+@pytest.mark.slow
+def test_the_loop_of_ask_and_tell_runs_as_it_is_printed(folder, cli):
+    """That of the help, which is the documentation's."""
+    page = Path(__file__).parents[1] / "docs" / "command-line.md"
+    loop = re.search(r"^while homing ask .*?^done$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)[0]
+    assert re.findall(r"[^\s;]+", loop) == re.findall(r"[^\s;]+", example(cli, "ask"))
+    for name, text in (
+        ("homing", f'#!/bin/sh\nexec "{sys.executable}" -m homing.cli "$@"\n'),
+        ("jobs", JOBS.format(python=sys.executable)),
+    ):
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
+    Path("problem.py").write_text(PROBLEM.partition("def simulator")[0])
+    here = {**os.environ, "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(["bash", "-c", loop], env=here, capture_output=True, text=True, check=False, timeout=600)
+    assert "simulations of round 1 are in in.csv" in done.stdout, done.stderr
+    assert "\nThe posterior after 3 rounds and 1,000 simulations, in problem.homing:\n" in done.stdout
+    assert json.loads(cli("status", "problem.homing", "--json")[1])["next"] == "All that was planned is finished."
 
 
 def test_without_typer_it_says_what_to_install():
