@@ -13,7 +13,7 @@ OLDEST_TESTS := $(patsubst %,tests/test_%.py,programs training estimators embedd
 	diagnostic_plots report watch cli)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-oldest test-wheel lint format docs wheel bench bench-store bench-accuracy clean
+.PHONY: help demo test test-slow test-printed test-wheel test-oldest lint format docs wheel bench bench-store bench-accuracy clean
 
 help: ## list what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
@@ -27,11 +27,14 @@ test: $(VENV)/full ## run the tests
 test-slow: $(VENV)/full ## run the long statistical tests and the crash campaign
 	$(RUN) -m pytest -m slow
 
-test-oldest: $(OLDEST)/full ## run tests with the oldest dependencies that pyproject.toml allows
-	$(OLDEST)/bin/python -m pytest -p no:cacheprovider $(OLDEST_TESTS)
+test-printed: $(VENV)/full ## run the code and commands that the README and the documentation print, and the examples
+	$(RUN) -m pytest -m slow tests/test_docs.py tests/test_examples.py
 
 test-wheel: $(VENV)/full ## build a wheel, and test that it installs and works in a clean environment
 	$(RUN) -m pytest -m slow tests/test_wheel.py
+
+test-oldest: $(OLDEST)/full ## run tests with the oldest dependencies that pyproject.toml allows
+	$(OLDEST)/bin/python -m pytest -p no:cacheprovider $(OLDEST_TESTS)
 
 lint: $(VENV)/full ## check style, format and types
 	$(RUN) -m ruff check .

@@ -1,6 +1,7 @@
-"""What CI runs: which checks, in which order, and that it does not pass where the browser's tests cannot run."""
+"""What make and CI run, in which order, and that CI does not pass where the browser's tests cannot run."""
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -8,8 +9,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-CHECKS = ["test", "lint", "demo", "test-oldest", "test-wheel"]
+CHECKS = ["test", "lint", "demo", "test-printed", "test-wheel", "test-oldest"]
 pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="CI's script is one of bash")
+
+
+def test_every_target_of_make_says_what_it_does():
+    text = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.search(r"^\.PHONY: (.*)$", text, re.MULTILINE)[1].split())
+    told = dict(re.findall(r"^([a-z-]+):.* ## (.+)$", text, re.MULTILINE))
+    assert set(told) == targets >= set(CHECKS)
+    if shutil.which("make"):
+        shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        assert [line.split(maxsplit=2)[1:] for line in shown.splitlines()] == [[*pair] for pair in told.items()]
 
 
 @pytest.fixture

@@ -713,6 +713,16 @@ def test_nothing_left_to_simulate_is_not_worth_a_word():
     assert clock.left == ""
 
 
+def test_a_check_compares_what_it_has_simulated(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    screen = LiveScreen([])
+    screen.told(Progress(-1, "simulate", 0, 100))
+    assert screen.clock.sentence() == "check: simulating, 0 of 100"
+    screen.told(Progress(-1, "simulate", 100, 100))
+    assert screen.clock.sentence() == "check: comparing"
+    assert screen.__rich__().plain.startswith("check  comparing  0 s")
+
+
 def test_a_log_gets_a_line_every_ten_seconds_and_fewer_later(monkeypatch, capsys):
     """The first comes after ten seconds; from a hundred on, one each time that a tenth of the time was added."""
     now = [0.0]

@@ -2,6 +2,7 @@
 
 import html
 import importlib.util
+import inspect
 import json
 import re
 import shlex
@@ -14,6 +15,8 @@ import pytest
 
 import homing
 from homing.cli import main
+from homing.inference import SNPE, SideOptions, Stop
+from homing.training import FitOptions
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -82,6 +85,7 @@ def test_what_is_printed_only_is_run_by_a_test():
     assert [page for page in pages if "homing " in "".join(printed(page, "sh"))] == ["command-line.md"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", SKETCHES)
 def test_a_sketch_runs_with_the_readers_own_problem(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -101,6 +105,7 @@ def test_a_sketch_runs_with_the_readers_own_problem(page, tmp_path, monkeypatch)
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_readme_and_of_the_page_on_them_run(tmp_path, monkeypatch, capsys):
     """From an empty folder to a posterior that is to be believed, line by line."""
     monkeypatch.chdir(tmp_path)
@@ -132,6 +137,25 @@ def test_the_documentation_builds_without_a_warning(tmp_path, monkeypatch):
     for page in pages:
         text = NOT_READ.sub("", (tmp_path / page).read_text(encoding="utf-8"))
         assert not RAW_TEX.findall(html.unescape(TAG.sub("", text))), page
+
+
+OPTIONS = [
+    *(SNPE, SNPE.__call__, SNPE.run, SNPE.iterate, SNPE.check, SNPE.report, SNPE.ask, SNPE.tell),
+    *(SNPE.append_simulations, SNPE.train, SNPE.build_posterior),
+    *(homing.infer, homing.simulate_for_sbi, homing.posterior_nn, homing.command, homing.pairplot),
+    *(homing.open, homing.load, SideOptions, FitOptions, Stop),
+]
+
+
+@pytest.mark.parametrize("call", OPTIONS, ids=lambda call: call.__qualname__)
+def test_a_page_tells_of_every_option(call):
+    words = {
+        word
+        for folder in ("how-to", "tutorials")
+        for page in (DOCS / folder).glob("*.md")
+        for word in re.findall(r"\w+", page.read_text(encoding="utf-8"))
+    }
+    assert not set(inspect.signature(call).parameters) - words - {"self"}
 
 
 def test_the_guide_for_users_of_sbi_names_what_there_is():
