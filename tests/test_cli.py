@@ -376,6 +376,11 @@ def test_failures_can_be_told_and_given_up(folder, cli):
     ("name", "text", "message"),
     [
         ("a.csv", "1,2,3\n", r"a.csv needs a first line that names its columns, one of them id; found '1,2,3'"),
+        (
+            "a.csv",
+            "id,mass,spin,error\n0,1,2,\n1,1,2,lost\n",
+            r"a.csv has no data: .* number of x, found 'id,mass,spin,error'",
+        ),
         ("a.csv", "id,x\n0\n", r"a.csv, line 2: expected 2 cells, found 1"),
         ("a.csv", "id,x,y\n0,one,2\n", r"a.csv cannot be read as results: could not convert string to float: 'one'"),
         ("a.csv", "id,x,y\n99,1,2\n", r"ids must be some that ask gave; 99 was never given, the run has 36"),
@@ -437,12 +442,11 @@ def test_a_check_is_in_the_run_file(finished, cli):
 def test_check_wants_a_finished_run(folder, cli):
     code, _, err = cli("check", "quick.py")
     assert (code, err) == (4, "homing: quick.homing is not there. A run file is made by homing run or homing ask.\n")
-    cli("ask", "quick.py", *TINY)
-    code, _, err = cli("check", "quick.py")
-    message = (
-        "The run in quick.homing has finished 0 of 2 rounds. To finish it: homing run quick.py --store quick.homing"
-    )
-    assert (code, err) == (4, f"homing: {message}\n")
+    for store, named in (("quick.homing", ""), ("other.homing", " --store other.homing")):
+        cli("ask", "quick.py", *TINY, "--store", store)
+        code, _, err = cli("check", "quick.py", "--store", store)
+        message = f"The run in {store} has finished 0 of 2 rounds. To finish it: homing run quick.py{named}"
+        assert (code, err) == (4, f"homing: {message}\n")
 
 
 def test_report(finished, cli):
@@ -528,7 +532,7 @@ def test_an_unknown_proposal_leaves_no_run_file(folder, cli):
         ("run quick.py --store run.homing --seed 4", 4, "This store holds another run: seed: it has 3, this run 4."),
         ("status none.homing", 4, "none.homing is not there. A run file is made by homing run or homing ask."),
         ("status quick.py", 4, "quick.py is no run file"),
-        ("sample run.homing", 4, "run.homing has no posterior: no round was learned from yet."),
+        ("sample run.homing", 4, "run.homing has no posterior: no round was learned from yet. Go on with it."),
         ("sample run.homing -o s.doc", 2, "s.doc must end in one of .csv, .npy, .parquet, which says how it is writt"),
         ("sample run.homing --json", 2, "--json tells about a file: name one with --output"),
         ("tell none.homing", 4, "none.homing is not there"),
