@@ -612,6 +612,7 @@ def example(cli, name):
     return " ".join(cli(name, "--help")[1].partition("Example: ")[2].partition("\n\n")[0].split())
 
 
+@pytest.mark.slow
 def test_the_examples_in_the_help_run(folder, cli, monkeypatch):
     served = []
     monkeypatch.setattr("homing.report.watch", lambda path, **options: served.append((path, options["port"])))
