@@ -125,6 +125,7 @@ def test_what_init_writes_runs_as_it_stands(tmp_path, monkeypatch, cli):
     assert "\x1b" not in err + out
     assert "\r" not in err + out
     assert re.search(r"^round 1 of 1: 150 simulations from the prior.*, learned in \d", err, re.MULTILINE)
+    assert err.endswith("\nWhether to believe it: homing check problem.py\n")
     assert out.startswith("The posterior after one round and 150 simulations, in problem.homing:\n")
     for name, value in (("amplitude", 2.0), ("decay", 0.5)):  # what made x_o
         mean, sd, low, high = (float(v) for v in re.search(rf"^  {name}(.*)%$", out, re.MULTILINE)[1].split()[:4])

@@ -71,10 +71,9 @@ def go_on(inference: Any, problem: Problem, path: Path) -> None:
         raise RunFileError(f"{path} was made by neither homing run nor homing ask: check it in Python.")
     plan = plan_for(problem, path)
     if plan.finished < len(plan.sizes):
-        store = "" if path == problem.store else f" --store {path}"
         raise RunFileError(
             f"The run in {path} has finished {plan.finished} of {len(plan.sizes)} rounds. To finish it: "
-            f"homing run {problem.path}{store}"
+            f"{problem.command('run', path)}"
         )
     for _ in plan.steps(inference, problem):
         pass
