@@ -7,12 +7,13 @@ OLDEST := .venv-oldest
 RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip --disable-pip-version-check install --quiet
 
-# What touches the dependencies most, in a few minutes; nothing that needs torch, whose oldest build without CUDA is gone.
-OLDEST_TESTS := $(patsubst %,tests/test_%.py,programs training methods family samplers snle velocity driver resume store \
-	diagnostics check arviz report)
+# What touches the dependencies most, in some minutes; nothing that needs torch, whose oldest build without CUDA is gone.
+OLDEST_TESTS := $(patsubst %,tests/test_%.py,programs training estimators embeddings methods family samplers snle ratio \
+	velocity driver resume store simulation_command simulation_executors simulation_failures diagnostics check arviz plots \
+	diagnostic_plots report watch cli)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-oldest lint format docs wheel bench bench-store bench-accuracy clean
+.PHONY: help demo test test-slow test-printed test-wheel test-oldest lint format docs wheel bench bench-store bench-accuracy clean
 
 help: ## list what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
@@ -25,6 +26,12 @@ test: $(VENV)/full ## run the tests
 
 test-slow: $(VENV)/full ## run the long statistical tests and the crash campaign
 	$(RUN) -m pytest -m slow
+
+test-printed: $(VENV)/full ## run the code and commands that the README and the documentation print, and the examples
+	$(RUN) -m pytest -m slow tests/test_docs.py tests/test_examples.py tests/test_cli.py
+
+test-wheel: $(VENV)/full ## build a wheel, and test that it installs and works in a clean environment
+	$(RUN) -m pytest -m slow tests/test_wheel.py
 
 test-oldest: $(OLDEST)/full ## run tests with the oldest dependencies that pyproject.toml allows
 	$(OLDEST)/bin/python -m pytest -p no:cacheprovider $(OLDEST_TESTS)
@@ -79,7 +86,7 @@ $(VENV)/full: $(VENV)/light
 $(OLDEST)/full: pyproject.toml .ci/oldest.py
 	@echo "Installing the oldest dependencies into $(OLDEST) ..."
 	@$(PYTHON) -m venv $(OLDEST)
-	@$(OLDEST)/bin/python .ci/oldest.py numpyro flows tables cli arviz bench > $(OLDEST)/oldest.txt
+	@$(OLDEST)/bin/python .ci/oldest.py numpyro flows tables cli parquet arviz bench > $(OLDEST)/oldest.txt
 	@$(OLDEST)/bin/python -m pip --disable-pip-version-check install --quiet --requirement $(OLDEST)/oldest.txt pytest
 	@$(OLDEST)/bin/python -m pip --disable-pip-version-check install --quiet --no-deps --editable .
 	@touch $@

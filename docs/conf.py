@@ -34,7 +34,7 @@ myst_heading_anchors = 3
 
 nb_execution_mode = os.environ.get("HOMING_DOCS_EXECUTION", "force")
 nb_execution_raise_on_error = True
-nb_execution_timeout = 300
+nb_execution_timeout = 900
 nb_merge_streams = True
 suppress_warnings = ["myst-nb.lexer"] if nb_execution_mode == "off" else []
 

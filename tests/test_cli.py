@@ -4,6 +4,7 @@ import json
 import os
 import re
 import select
+import shlex
 import shutil
 import signal
 import subprocess
@@ -18,7 +19,8 @@ import pytest
 import homing
 from homing.cli import main
 from homing.cli.failures import exit_code, in_one_line, sentence
-from homing.cli.screen import Clock, LiveScreen
+from homing.cli.screen import Clock, LiveScreen, Screen
+from homing.cli.words import span
 from homing.diagnostics import Check, Verdict
 from homing.errors import ArgumentError, SimulationError
 from homing.inference import SNPE, Progress
@@ -49,6 +51,7 @@ def simulator(theta):
     time.sleep(SECONDS)
     return theta + 0.3 * np.sin(20 * theta)
 """
+COMMANDS = ["init", "run", "check", "status", "sample", "plot", "export", "report", "watch", "ask", "tell"]
 TINY = ["-n", "60", "--rounds", "2", "--seed", "3"]
 
 
@@ -122,6 +125,7 @@ def test_what_init_writes_runs_as_it_stands(tmp_path, monkeypatch, cli):
     assert "\x1b" not in err + out
     assert "\r" not in err + out
     assert re.search(r"^round 1 of 1: 150 simulations from the prior.*, learned in \d", err, re.MULTILINE)
+    assert err.endswith("\nWhether to believe it: homing check problem.py\n")
     assert out.startswith("The posterior after one round and 150 simulations, in problem.homing:\n")
     for name, value in (("amplitude", 2.0), ("decay", 0.5)):  # what made x_o
         mean, sd, low, high = (float(v) for v in re.search(rf"^  {name}(.*)%$", out, re.MULTILINE)[1].split()[:4])
@@ -175,11 +179,22 @@ def test_a_run_as_json_and_what_is_taken_from_it(finished, cli):
 
     assert cli("plot", "quick.homing", "--round", 1, "--round", 2)[1] == "The pair plot is in quick.png\n"
     assert imread("quick.png")[..., :3].std() > 0.01  # not a blank page
+    assert told_by(cli, "plot", "quick.homing", "-o", "pairs.svg") == {"run": "quick.homing", "file": "pairs.svg"}
+    assert "</svg>" in Path("pairs.svg").read_text()
+
+
+def told_by(cli, *arguments):
+    """What a command prints as JSON, and nothing beside it."""
+    code, out, err = cli(*arguments, "--json")
+    assert (code, err) == (0, "")
+    return json.loads(out)
 
 
 def test_export(finished, cli):
     arviz = pytest.importorskip("arviz")
     assert cli("export", "quick.homing")[:2] == (0, "The posterior is in quick.nc\n")
+    assert told_by(cli, "export", "quick.homing", "-o", "q.nc") == {"run": "quick.homing", "file": "q.nc"}
+    assert Path("q.nc").read_bytes()[1:4] == b"HDF"
     posterior = arviz.from_netcdf("quick.nc").posterior
     assert posterior["parameter"].values.tolist() == ["mass", "spin"]
     assert posterior["theta"].shape[-1] == 2
@@ -362,6 +377,11 @@ def test_failures_can_be_told_and_given_up(folder, cli):
     ("name", "text", "message"),
     [
         ("a.csv", "1,2,3\n", r"a.csv needs a first line that names its columns, one of them id; found '1,2,3'"),
+        (
+            "a.csv",
+            "id,mass,spin,error\n0,1,2,\n1,1,2,lost\n",
+            r"a.csv has no data: .* number of x, found 'id,mass,spin,error'",
+        ),
         ("a.csv", "id,x\n0\n", r"a.csv, line 2: expected 2 cells, found 1"),
         ("a.csv", "id,x,y\n0,one,2\n", r"a.csv cannot be read as results: could not convert string to float: 'one'"),
         ("a.csv", "id,x,y\n99,1,2\n", r"ids must be some that ask gave; 99 was never given, the run has 36"),
@@ -423,12 +443,11 @@ def test_a_check_is_in_the_run_file(finished, cli):
 def test_check_wants_a_finished_run(folder, cli):
     code, _, err = cli("check", "quick.py")
     assert (code, err) == (4, "homing: quick.homing is not there. A run file is made by homing run or homing ask.\n")
-    cli("ask", "quick.py", *TINY)
-    code, _, err = cli("check", "quick.py")
-    message = (
-        "The run in quick.homing has finished 0 of 2 rounds. To finish it: homing run quick.py --store quick.homing"
-    )
-    assert (code, err) == (4, f"homing: {message}\n")
+    for store, named in (("quick.homing", ""), ("other.homing", " --store other.homing")):
+        cli("ask", "quick.py", *TINY, "--store", store)
+        code, _, err = cli("check", "quick.py", "--store", store)
+        message = f"The run in {store} has finished 0 of 2 rounds. To finish it: homing run quick.py{named}"
+        assert (code, err) == (4, f"homing: {message}\n")
 
 
 def test_report(finished, cli):
@@ -436,6 +455,8 @@ def test_report(finished, cli):
     page = Path("quick.html").read_text()
     assert "mass" in page
     assert "# quick.simulator" in page
+    assert told_by(cli, "report", "quick.homing", "-o", "r.html") == {"run": "quick.homing", "file": "r.html"}
+    assert "mass" in Path("r.html").read_text()
 
 
 @posix
@@ -512,7 +533,7 @@ def test_an_unknown_proposal_leaves_no_run_file(folder, cli):
         ("run quick.py --store run.homing --seed 4", 4, "This store holds another run: seed: it has 3, this run 4."),
         ("status none.homing", 4, "none.homing is not there. A run file is made by homing run or homing ask."),
         ("status quick.py", 4, "quick.py is no run file"),
-        ("sample run.homing", 4, "run.homing has no posterior: no round was learned from yet."),
+        ("sample run.homing", 4, "run.homing has no posterior: no round was learned from yet. Go on with it."),
         ("sample run.homing -o s.doc", 2, "s.doc must end in one of .csv, .npy, .parquet, which says how it is writt"),
         ("sample run.homing --json", 2, "--json tells about a file: name one with --output"),
         ("tell none.homing", 4, "none.homing is not there"),
@@ -575,10 +596,9 @@ def test_kinds_of_errors():
 def test_help_says_all_and_loads_little(cli):
     code, out, _ = cli()
     assert code == 0
-    names = re.findall(r"^  ([a-z]+)  ", out.partition("Commands:")[2], re.MULTILINE)
-    assert names == ["init", "run", "check", "status", "sample", "plot", "export", "report", "watch", "ask", "tell"]
+    assert re.findall(r"^  ([a-z]+)  ", out.partition("Commands:")[2], re.MULTILINE) == COMMANDS
     assert "..." not in out.partition("Commands:")[2]  # no sentence is cut
-    for name in names:
+    for name in COMMANDS:
         assert "Example: " in cli(name, "--help")[1]
     assert cli("--version")[1] == f"homing {homing.__version__}\n"
     code = "import sys; from homing.cli import main; main(['--help']); print(*sys.modules)"
@@ -586,6 +606,65 @@ def test_help_says_all_and_loads_little(cli):
     loaded = set(done.stdout.splitlines()[-1].split())
     assert "homing.cli.app" in loaded
     assert not {"jax", "numpy", "torch", "matplotlib", "pandas", "homing.inference"} & loaded
+
+
+def example(cli, name):
+    """The command line that the help of a command ends in."""
+    return " ".join(cli(name, "--help")[1].partition("Example: ")[2].partition("\n\n")[0].split())
+
+
+@pytest.mark.slow
+def test_the_examples_in_the_help_run(folder, cli, monkeypatch):
+    served = []
+    monkeypatch.setattr("homing.report.watch", lambda path, **options: served.append((path, options["port"])))
+    (folder / "quick.py").rename(folder / "problem.py")
+    assert cli("run", "problem.py", "-n", 1000, "--seed", 1, "--quiet", "--store", "run.homing")[0] == 0
+    lines = {name: shlex.split(example(cli, name)) for name in COMMANDS}
+    assert all(line[:2] == ["homing", name] for name, line in lines.items() if name != "ask")
+    for name in ("run", "status", "sample", "plot", "export", "report", "watch"):
+        assert cli(*lines[name][1:])[0] == 0, name
+    np.testing.assert_array_equal(draws("problem.homing"), draws("run.homing"))  # with two workers, too
+    assert served == [(Path("run.homing"), 8000)]
+    assert cli(*lines["check"][1:])[0] in (0, 1)
+    made = ("problem.homing", "samples.csv", "pairplot.png", "posterior.nc", "report.html")
+    assert all(Path(name).stat().st_size > 1000 for name in made)
+    Path("problem.py").unlink()
+    assert cli(*lines["init"][1:])[0] == 0
+
+
+JOBS = """#!{python}
+import sys
+import numpy as np
+
+with open(sys.argv[1]) as given, open(sys.argv[2], "w") as out:
+    next(given)
+    out.write("id,x0,x1\\n")
+    for line in given:
+        number, *theta = line.split(",")
+        theta = np.array([float(value) for value in theta])
+        out.write(f"{{number}},{{','.join(map(str, theta + 0.3 * np.sin(20 * theta)))}}\\n")
+"""
+
+
+@posix
+@pytest.mark.slow
+def test_the_loop_of_ask_and_tell_runs_as_it_is_printed(folder, cli):
+    """That of the help, which is the documentation's."""
+    page = Path(__file__).parents[1] / "docs" / "command-line.md"
+    loop = re.search(r"^while homing ask .*?^done$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)[0]
+    assert re.findall(r"[^\s;]+", loop) == re.findall(r"[^\s;]+", example(cli, "ask"))
+    for name, text in (
+        ("homing", f'#!/bin/sh\nexec "{sys.executable}" -m homing.cli "$@"\n'),
+        ("jobs", JOBS.format(python=sys.executable)),
+    ):
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
+    Path("problem.py").write_text(PROBLEM.partition("def simulator")[0])
+    here = {**os.environ, "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(["bash", "-c", loop], env=here, capture_output=True, text=True, check=False, timeout=600)
+    assert "simulations of round 1 are in in.csv" in done.stdout, done.stderr
+    assert "\nThe posterior after 3 rounds and 1,000 simulations, in problem.homing:\n" in done.stdout
+    assert json.loads(cli("status", "problem.homing", "--json")[1])["next"] == "All that was planned is finished."
 
 
 def test_without_typer_it_says_what_to_install():
@@ -631,3 +710,48 @@ def test_the_clock_tells_rates_and_what_is_left(monkeypatch):
     told(91, 2, "learn", 50, 50)
     now[0] = 96.0
     assert clock.left == "15 s left"
+
+
+def test_nothing_left_to_simulate_is_not_worth_a_word():
+    clock = Clock([100])
+    for part, done in (("simulate", 0), ("simulate", 100), ("learn", 100)):
+        clock.told(Progress(1, part, done, 100))
+    assert clock.left == ""
+
+
+def test_a_check_compares_what_it_has_simulated(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    screen = LiveScreen([])
+    screen.told(Progress(-1, "simulate", 0, 100))
+    assert screen.clock.sentence() == "check: simulating, 0 of 100"
+    screen.told(Progress(-1, "simulate", 100, 100))
+    assert screen.clock.sentence() == "check: comparing"
+    assert screen.__rich__().plain.startswith("check  comparing  0 s")
+
+
+def test_a_log_gets_a_line_every_ten_seconds_and_fewer_later(monkeypatch, capsys):
+    """The first comes after ten seconds; from a hundred on, one each time that a tenth of the time was added."""
+    now = [0.0]
+    monkeypatch.setattr("homing.cli.screen.time.perf_counter", lambda: now[0])
+    screen = Screen([4000])
+    screen.told(Progress(1, "simulate", 0, 4000))
+    assert capsys.readouterr().err == "round 1 of 1: simulating, 0 of 4,000\n"
+    at = []
+    for half_seconds in range(1, 800):
+        now[0] = half_seconds / 2
+        screen.told(Progress(1, "simulate", 5 * half_seconds, 4000))
+        if lines := capsys.readouterr().err.splitlines():
+            (line,) = lines
+            left = span((4000 - 5 * half_seconds) / 10, tenths=False)
+            expected = f"round 1 of 1: simulating, {5 * half_seconds:,} of 4,000, 10/s, {left} of simulating left"
+            assert line == expected
+            at.append(now[0])
+    waits = np.diff([0.0, *at])
+    assert len(waits) > 20
+    np.testing.assert_array_less(waits, np.maximum(10, 0.1 * np.array([0.0, *at[:-1]])) + 1.001)
+    np.testing.assert_array_less(np.maximum(10, 0.1 * np.array([0.0, *at[:-1]])), waits)
+    now[0] = 400.0
+    screen.told(Progress(1, "learn", 4000, 4000))
+    assert capsys.readouterr().err == "round 1 of 1: learning\n"
+    Screen([4000], quiet=True).say("nothing")
+    assert capsys.readouterr().err == ""

@@ -1,16 +1,27 @@
-"""The documentation: each page's code runs as it is printed, and all of it builds without a warning."""
+"""The documentation: each page's code and commands run as they are printed, and all builds without a warning."""
 
 import html
 import importlib.util
+import inspect
+import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-DOCS = Path(__file__).parents[1] / "docs"
+import homing
+from homing.cli import main
+from homing.inference import SNPE, SideOptions, Stop
+from homing.training import FitOptions
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
 CELL = re.compile(r"^```\{code-cell\}\n(?::[^\n]*\n\n?)*(.*?)^```$", re.MULTILINE | re.DOTALL)
+PRINTED = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 NOT_READ = re.compile(r"<(pre|code|script|style|head)\b.*?</\1>", re.DOTALL)
 TAG = re.compile(r"<[^>]+>")
 RAW_TEX = re.compile(r".*(?:\\[a-zA-Z(\[]|\$\S|[_^]\{).*")
@@ -19,6 +30,9 @@ PAGES = {
     for path in sorted(DOCS.rglob("*.md"))
     if "_build" not in path.parts and (cells := CELL.findall(path.read_text(encoding="utf-8")))
 }
+
+# Pages whose code is about a simulator, a prior and an observation of the reader's: printed, and not run when built.
+SKETCHES = ["coming-from-sbi.md", "index.md"]
 
 # What sbi 0.27 publishes in its rooms for inference, priors, simulators, networks, plots and diagnostics.
 NAMES_OF_SBI = """
@@ -59,6 +73,59 @@ def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())  # a page leaves nothing behind
 
 
+def printed(page, language):
+    """The blocks of a page that are printed only, in a language; the path is from the documentation's folder."""
+    text = (DOCS / page).read_text(encoding="utf-8")
+    return [block for its_language, block in PRINTED.findall(text) if its_language == language]
+
+
+def test_what_is_printed_only_is_run_by_a_test():
+    pages = [path.relative_to(DOCS).as_posix() for path in sorted(DOCS.rglob("*.md")) if "_build" not in path.parts]
+    assert [page for page in pages if printed(page, "python")] == SKETCHES
+    with_commands = [page for page in pages if re.search(r"^homing ", "".join(printed(page, "sh")), re.MULTILINE)]
+    assert with_commands == ["command-line.md"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", SKETCHES)
+def test_a_sketch_runs_with_the_readers_own_problem(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    x_o = np.array([0.5, -0.5])
+    names = {}
+    for block in printed(page, "python"):
+        prior = homing.BoxUniform(low=[-2, -2], high=[2, 2])
+        names |= {
+            "simulator": lambda theta, rng: theta + 0.1 * rng.normal(size=theta.shape),
+            "prior": prior,
+            "x_o": x_o,
+        }
+        exec(compile(block, page, "exec"), names)
+        draws = names["posterior"].sample((2000,), show_progress_bars=False)  # N(x_o, 0.1²)
+        assert np.abs(draws.mean(0) - x_o).max() < 0.05
+        assert np.abs(draws.std(0) / 0.1 - 1).max() < 0.4
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_readme_and_of_the_page_on_them_run(tmp_path, monkeypatch, capsys):
+    """From an empty folder to a posterior that is to be believed, line by line."""
+    monkeypatch.chdir(tmp_path)
+    blocks = printed("../README.md", "sh") + printed("command-line.md", "sh")
+    lines = re.findall(r"^homing (.*)$", "\n".join(blocks), re.MULTILINE)
+    commands = list(dict.fromkeys(tuple(shlex.split(line, comments=True)) for line in lines))
+    assert [command[0] for command in commands] == ["init", "run", "check", "plot", "report"]
+    for command in commands:
+        assert main(command) == 0, capsys.readouterr().err
+    assert {path.name for path in tmp_path.iterdir()} == {f"problem.{kind}" for kind in ("py", "homing", "png", "html")}
+    capsys.readouterr()
+    assert main(["status", "problem.homing", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert sum(row["ok"] for row in told["rounds"]) == 1000
+    assert told["check"].startswith("Believe")
+    for row, value in zip(told["posterior"], (2.0, 0.5)):  # what made x_o
+        assert row["q05"] < value < row["q95"]
+
+
 def test_the_documentation_builds_without_a_warning(tmp_path, monkeypatch):
     """Code is run by the test above; `make docs` runs it where it is shown."""
     monkeypatch.setenv("HOMING_DOCS_EXECUTION", "off")
@@ -71,6 +138,25 @@ def test_the_documentation_builds_without_a_warning(tmp_path, monkeypatch):
     for page in pages:
         text = NOT_READ.sub("", (tmp_path / page).read_text(encoding="utf-8"))
         assert not RAW_TEX.findall(html.unescape(TAG.sub("", text))), page
+
+
+OPTIONS = [
+    *(SNPE, SNPE.__call__, SNPE.run, SNPE.iterate, SNPE.check, SNPE.report, SNPE.ask, SNPE.tell),
+    *(SNPE.append_simulations, SNPE.train, SNPE.build_posterior),
+    *(homing.infer, homing.simulate_for_sbi, homing.posterior_nn, homing.command, homing.pairplot),
+    *(homing.open, homing.load, SideOptions, FitOptions, Stop),
+]
+
+
+@pytest.mark.parametrize("call", OPTIONS, ids=lambda call: call.__qualname__)
+def test_a_page_tells_of_every_option(call):
+    words = {
+        word
+        for folder in ("how-to", "tutorials")
+        for page in (DOCS / folder).glob("*.md")
+        for word in re.findall(r"\w+", page.read_text(encoding="utf-8"))
+    }
+    assert not set(inspect.signature(call).parameters) - words - {"self"}
 
 
 def test_the_guide_for_users_of_sbi_names_what_there_is():

@@ -1,5 +1,6 @@
 """What newcomers see first: the examples, and the README's code."""
 
+import os
 import re
 import runpy
 import subprocess
@@ -104,19 +105,28 @@ def test_an_examples_simulator_is_one(name):
     assert (x.std(axis=0) > 0).all()
 
 
+def processor_seconds():
+    """What all processes took that were started here and have ended, by all processors; a busy machine adds little."""
+    used = os.times()
+    return used.children_user + used.children_system
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SCIENCE)
 def test_an_example_finds_what_is_known(name, tmp_path):
+    """Within two minutes of two processors, and with a verdict that lets it be believed."""
     from matplotlib.image import imread
 
     command = [sys.executable, "-c", RUN, str(ROOT / "examples" / f"{name}.py")]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, encoding="utf-8", check=False)
+    before = processor_seconds()
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, encoding="utf-8", check=False, timeout=1200)
     assert done.returncode == 0, done.stderr
+    assert processor_seconds() - before < 2 * 120
     assert len(table(done.stdout)[1]) >= 3
     for label, (known, tolerance) in SCIENCE[name][1].items():
         line = next(line for line in done.stdout.splitlines() if line.startswith(label))
         mean, width = (float(number) for number in re.search(r": (\S+) ± ([\d.e-]+)", line).groups())
         assert abs(mean - known) < 3 * width + tolerance, line
-    assert re.search(r"^(Believe|Believe with care|Do not believe): ", done.stdout, re.MULTILINE)
+    assert re.search(r"^Believe( with care)?: ", done.stdout, re.MULTILINE), done.stdout
     assert imread(tmp_path / f"{name}.png")[..., :3].std() > 0.01
     assert "</html>" in (tmp_path / f"{name}.html").read_text(encoding="utf-8")

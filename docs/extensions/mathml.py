@@ -29,7 +29,7 @@ def _converted(node: nodes.Element, as_block: bool) -> str:
 
 
 def visit_inline(writer, node: nodes.math) -> None:
-    writer.body.append(_converted(node, as_block=False))
+    writer.body.append(f'<span class="math">{_converted(node, as_block=False)}</span>')
     raise nodes.SkipNode
 
 

@@ -73,7 +73,7 @@ def go_on(inference: Any, problem: Problem, path: Path) -> None:
     if plan.finished < len(plan.sizes):
         raise RunFileError(
             f"The run in {path} has finished {plan.finished} of {len(plan.sizes)} rounds. To finish it: "
-            f"homing run {problem.path} --store {path}"
+            f"{problem.command('run', path)}"
         )
     for _ in plan.steps(inference, problem):
         pass

@@ -135,6 +135,11 @@ def _from_csv(path: Path, names: Sequence[str]) -> Results:
     ids = np.array([int(row[place["id"]]) for row in rows], dtype=np.int64)
     texts = [row[place["error"]] for row in rows] if "error" in place else [""] * len(rows)
     errors = {int(number): text for number, text in zip(ids, texts) if text}
+    if not data and not all(texts):
+        raise FileError(
+            f"{path} has no data: beside id, error and the parameters it needs a column for each number of x, found "
+            f"{','.join(heading)!r}."
+        )
     x = np.array([[float(row[column] or "nan") for column in data] for row in rows]).reshape(len(rows), len(data))
     return Results(ids, x if data else None, errors)
 

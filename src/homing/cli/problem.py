@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -59,6 +60,11 @@ class Problem:
     def store(self) -> Path:
         """The run file where none is named: in the current folder, by the problem's name."""
         return Path(self.path.stem + ".homing")
+
+    def command(self, verb: str, path: Path) -> str:
+        """The command line that does something to this problem in a run file."""
+        store = [] if path == self.store else ["--store", str(path)]
+        return shlex.join(["homing", verb, str(self.path), *store])
 
     def inference(self, path: Path, method: str | None, estimator: str | None, **running: Any) -> Inference:
         """The inference object of a method, without bars; its run file is told the names of parameters and simulator.

@@ -59,3 +59,4 @@ def run(
     )
     shown = drive(inference, loaded, plan, path, quiet, context.obj)
     print(jsonlib.dumps(shown.result(path)) if json else shown.closing(path))
+    shown.screen.say(f"Whether to believe it: {loaded.command('check', path)}")

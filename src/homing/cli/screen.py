@@ -62,6 +62,19 @@ class Clock:
         return f"round {self.now.round} of {len(self.sizes)}" if self.now.round > 0 else "check"
 
     @property
+    def simulates(self) -> bool:
+        """Whether it simulates. A check that has all of its simulations compares them."""
+        now = self.now
+        assert now is not None
+        return now.part == "simulate" and (now.round > 0 or now.done < now.planned)
+
+    @property
+    def doing(self) -> str:
+        """What goes on, in words."""
+        assert self.now is not None
+        return _DOING[self.now.part] if self.simulates or self.now.part != "simulate" else "comparing"
+
+    @property
     def seconds(self) -> float:
         """Since this part began."""
         return time.perf_counter() - self._began
@@ -90,19 +103,21 @@ class Clock:
         """Where the run is, in words."""
         now = self.now
         assert now is not None
-        text = f"{self.place}: {_DOING[now.part]}"
-        if now.part == "simulate":
-            text += f", {now.done:,} of {now.planned:,}"
-        if now.part == "simulate" and self.per_second is not None:
+        text = f"{self.place}: {self.doing}"
+        if not self.simulates:
+            return text
+        text += f", {now.done:,} of {now.planned:,}"
+        if self.per_second is not None:
             text += f", {rate(self.per_second)}"
-        return f"{text}, {self.left}" if self.left and now.part == "simulate" else text
+        return f"{text}, {self.left}" if self.left else text
 
     @property
     def left(self) -> str:
-        """The time that is left, in words: of simulating alone while it is not known how long learning takes."""
-        if self.seconds_left is None:
+        """The time that is left, in words: of simulating alone, if that is any, while nothing is known of learning."""
+        seconds = self.seconds_left
+        if seconds is None or (not self._learned and seconds < 1):
             return ""
-        return f"{span(self.seconds_left, tenths=False)} {'left' if self._learned else 'of simulating left'}"
+        return f"{span(seconds, tenths=False)} {'left' if self._learned else 'of simulating left'}"
 
 
 class Screen:
@@ -183,8 +198,8 @@ class LiveScreen(Screen):
             return Text("")
         line = Text(no_wrap=True, overflow="ellipsis")
         line.append(f"{self.clock.place}  ", style="bold")
-        line.append(_DOING[now.part])
-        if now.part != "simulate":
+        line.append(self.clock.doing)
+        if not self.clock.simulates:
             line.append(f"  {span(self.clock.seconds, tenths=False)}", style="dim")
         else:
             if self._console.width >= 80:

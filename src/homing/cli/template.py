@@ -15,6 +15,7 @@ TEMPLATE = '''\
 """What homing has to know: the simulator, the prior, and what was observed.
 
     {run}    simulates and learns, and goes on where it stopped
+    {check}    says whether to believe the posterior
     {plot}    draws the posterior into {stem}.png
 
 The example: a pulse of some amplitude that decays at some rate, measured ten times with noise.
@@ -50,8 +51,9 @@ x_o = [1.97, 1.62, 1.13, 0.96, 0.81, 0.55, 0.48, 0.29, 0.27, 0.22]
 def problem_text(name: str) -> str:
     """The text of a problem file of this name."""
     stem = name.removesuffix(".py")
-    run, plot = f"homing run {name}", f"homing plot {stem}.homing"
-    return TEMPLATE.format(run=run.ljust(len(plot)), plot=plot, stem=stem)
+    commands = {"run": f"homing run {name}", "check": f"homing check {name}", "plot": f"homing plot {stem}.homing"}
+    width = max(map(len, commands.values()))
+    return TEMPLATE.format(**{verb: command.ljust(width) for verb, command in commands.items()}, stem=stem)
 
 
 def init(

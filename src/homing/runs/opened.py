@@ -52,8 +52,12 @@ class OpenedRun(RunView):
             round = max(results)
         if round not in results:
             which = "" if round is None else f" of round {round}"
-            learned = f"learned were rounds {sorted(results)}" if results else "no round was learned from yet"
-            raise NotTrainedError(f"{self.name} has no posterior{which}: {learned}.")
+            learned = (
+                f"learned were rounds {sorted(results)}."
+                if results
+                else "no round was learned from yet. Go on with it."
+            )
+            raise NotTrainedError(f"{self.name} has no posterior{which}: {learned}")
         result = results[round]
         if result.estimator["posterior"] is None:
             raise NotTrainedError(
