@@ -171,7 +171,7 @@ class Sequential(Inference):
         check_count(num_simulations)
         self._campaign.check_options(self._campaign.newest + 1, asdict(options))
         self._campaign.simulate(num_simulations, self._as_proposal(proposal))
-        self._write_call(training)
+        self._write_call(training, proposal.condition_of() if isinstance(proposal, Posterior) else None)
         self._train(options)
         return self._keep(self.build_posterior())
 
@@ -305,8 +305,9 @@ class Sequential(Inference):
         self.remember(**{f"call of {drive.name}": written({"proposal": proposal, "stop": stop, "options": options})})
         return drive
 
-    def _write_call(self, training: dict[str, Any]) -> None:
-        self.remember(**{f"call of round {self._campaign.newest}": written(training)})
+    def _write_call(self, training: dict[str, Any], x: np.ndarray | None = None) -> None:
+        """Write down how the newest round was called, and the x that its proposal was conditioned on."""
+        self.remember(**{f"call of round {self._campaign.newest}": {**written(training), "x": x}})
 
     def _options(self, training: dict[str, Any]) -> TrainOptions:
         return train_options(training, self.training_options)

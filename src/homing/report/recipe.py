@@ -94,9 +94,11 @@ def _by_hand(story: Story, number: int) -> Iterator[_Line]:
     """The lines of a round that was called, or of one whose simulations were brought."""
     known, call = story.rounds[number], story.facts.get(f"call of round {number}", _SILENT)
     training = [f"{name}={code}" for name, code in call["arguments"].items()]
-    name, at = known.proposal["name"], known.arrays.get("x")
+    name, at, kept = known.proposal["name"], call.get("x"), f"run.facts['call of round {number}']['x']"
+    if at is None:
+        at, kept = known.arrays.get("x"), f'run.rounds[{number}].arrays["x"]'
     if at is not None:
-        yield _observation("posterior.set_default_x({})", np.asarray(at), f'run.rounds[{number}].arrays["x"]')
+        yield _observation("posterior.set_default_x({})", np.asarray(at), kept)
     proposal = _KNOWN.get(name, "proposal")
     if name not in _KNOWN:
         yield _Line(f"proposal = ...  # the {name} that round {number} was drawn from")
