@@ -265,6 +265,14 @@ def test_what_run_refuses():
         inference.run([0.5], 100, num_rounds=0)
     with pytest.raises(ArgumentError, match="num_simulations must be a positive whole number, found -1"):
         inference.run([0.5], -1)
+    message = (
+        "fewer than 10 valid simulations: num_simulations=50 give the first of 10 rounds 5. Spend more, or take fewer"
+    )
+    with pytest.raises(ArgumentError, match=message):
+        inference.run([0.5], 50, num_rounds=10)
+    assert len(inference.rounds) == 0  # nothing was simulated for nothing
+    theta = np.linspace(0.1, 0.9, 9)[:, None]
+    assert next(inference.append_simulations(theta, theta).iterate([0.5], 1, options=QUICK))[0].used == 10
     with pytest.raises(ObservationError, match="x contains 1 NaN"):
         inference.run([np.nan], 100)
     own = SNPE(

@@ -97,6 +97,21 @@ def test_atomic_is_its_formula(n, num_rows, num_atoms):
     np.testing.assert_allclose(found, atomic_by_hand(log_q, rows.log_prior, num_atoms, num_rows), atol=2e-4)
 
 
+@pytest.mark.parametrize("loss", [Atomic(10), NonAtomic(), MaximumLikelihood()], ids=str)
+def test_x_is_embedded_once_a_row_and_not_once_an_atom(loss):
+    seen = []
+
+    class Counted(Shifted):
+        def context(self, x):
+            jax.debug.callback(seen.append, x)
+            return super().context(x)
+
+    rows, known = jax.tree.map(jnp.asarray, (gaussian_rows(20), proposals()))
+    np.asarray(loss(Counted(jnp.float32(0.3), jnp.float32(0.2)), rows, jnp.asarray(20), known))
+    jax.effects_barrier()
+    np.testing.assert_array_equal(sorted(map(tuple, np.array(seen).tolist())), sorted(map(tuple, rows.x.tolist())))
+
+
 def test_every_atom_is_another_row():
     """With K = n atoms every row is an atom, whatever the order: the value does not depend on it."""
     rows = gaussian_rows(12)

@@ -308,3 +308,20 @@ def check_driver(num_simulations: Any, num_rounds: Any, dim: int) -> list[int]:
     ):
         raise ArgumentError(f"num_rounds must be a whole number between 1 and num_simulations, found {num_rounds!r}.")
     return plan_rounds(num_simulations, dim, None if num_rounds is None else int(num_rounds))
+
+
+def check_first_round(sizes: list[int], known: int) -> None:
+    """Refuse a run whose first round cannot be learned from, before it costs anything.
+
+    Args:
+        sizes: Simulations in each round.
+        known: Valid simulations that there are already.
+
+    Raises:
+        ArgumentError: If there would be too few.
+    """
+    if known + sizes[0] < LEAST_ROWS:
+        raise ArgumentError(
+            f"Nothing can be learned from fewer than {LEAST_ROWS} valid simulations: num_simulations={sum(sizes)} "
+            f"give the first of {len(sizes)} rounds {sizes[0]}. Spend more, or take fewer rounds."
+        )

@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 from homing import random
 from homing.errors import ArgumentError, NotTrainedError, PriorError
 from homing.inference.campaign import LEAST_ROWS, Campaign
-from homing.inference.driver import Drive, Stop, check_driver
+from homing.inference.driver import Drive, Stop, check_driver, check_first_round
 from homing.inference.failing import valid_where
 from homing.inference.inference import Inference
 from homing.inference.learner import Learned, Learner, Material, check_options
@@ -293,7 +293,8 @@ class Sequential(Inference):
         options: Learner | None,
     ) -> Drive:
         check_count(num_simulations)
-        sizes = check_driver(num_simulations, num_rounds, self.prior.dim)
+        sizes, kept = check_driver(num_simulations, num_rounds, self.prior.dim), self._campaign.store.rounds
+        check_first_round(sizes, sum(int(kept[number].outcomes.ok.sum()) for number in kept if number > 0))
         method = as_method(self.default_method if proposal is None else proposal)
         if self.proposals and method.name not in self.proposals:
             raise ArgumentError(
