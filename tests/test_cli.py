@@ -184,9 +184,9 @@ def test_a_run_as_json_and_what_is_taken_from_it(finished, cli):
 
 
 def told_by(cli, *arguments):
-    """What a command prints as JSON, and nothing beside it."""
+    """What a command prints as JSON, and nothing beside it on standard output."""
     code, out, err = cli(*arguments, "--json")
-    assert (code, err) == (0, "")
+    assert code == 0, err
     return json.loads(out)
 
 
@@ -523,7 +523,7 @@ def test_an_unknown_proposal_leaves_no_run_file(folder, cli):
     [
         ("run", 2, "Missing argument 'PROBLEM.PY'. Try: homing run --help"),
         ("fly", 2, "No such command 'fly'. Try: homing --help"),
-        ("run quick.py --fly", 2, "No such option: --fly. Try: homing run --help"),
+        ("run quick.py --fly", 2, "No such option"),
         ("run quick.py -n 0", 2, "Invalid value for '--simulations'"),
         ("run quick.py -n 3 --rounds 4", 2, "num_rounds must be a whole number between 1 and num_simulations, found 4"),
         ("run quick.py --method ABC", 2, "--method must be one of "),

@@ -30,6 +30,9 @@ LONG = ["initially_infected_share_of_the_population", "rate of recovery (1/day)"
 def _no_warning_and_no_figure_left():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.filterwarnings(
+            "ignore", category=DeprecationWarning, module="matplotlib|pyparsing"
+        )  # theirs, not ours
         yield
     pyplot.close("all")
 

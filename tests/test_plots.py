@@ -26,6 +26,9 @@ def _no_warning_and_no_figure_left():
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.filterwarnings(
+            "ignore", category=DeprecationWarning, module="matplotlib|pyparsing"
+        )  # theirs, not ours
         yield
     pyplot.close("all")
 
