@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from homing.errors import ArgumentError
 from homing.estimators.validity import Validity
 from homing.posteriors import Posterior
 from homing.priors import Prior
@@ -102,6 +103,22 @@ class Learner(Protocol):
     def recall(self, posterior: Posterior, record: RoundRecord) -> Learned:
         """What a round that a run file has once learned, from its posterior and record."""
         ...
+
+
+def check_learner(options: Any) -> Learner:
+    """What a user gave as the options of a run.
+
+    Raises:
+        ArgumentError: If it is no learner, or one of an ensemble without members.
+    """
+    if isinstance(options, type) or not hasattr(options, "learn"):
+        raise ArgumentError(
+            f"options must be a learner, for example SideOptions(members=2) or LikelihoodLearner(), found {options!r}."
+        )
+    members = getattr(options, "members", 1)
+    if isinstance(members, bool) or not isinstance(members, (int, np.integer)) or members < 1:
+        raise ArgumentError(f"members must be a whole number, one or larger, found {members!r}.")
+    return options
 
 
 def windows(order: np.ndarray, members: int) -> np.ndarray:

@@ -14,11 +14,11 @@ from tqdm.auto import tqdm
 
 from homing import random
 from homing.errors import ArgumentError, NotTrainedError, PriorError
-from homing.inference.campaign import LEAST_ROWS, Campaign
+from homing.inference.campaign import Campaign
 from homing.inference.driver import Drive, Stop, check_driver, check_first_round
-from homing.inference.failing import valid_where
+from homing.inference.failing import LEAST_ROWS, valid_where
 from homing.inference.inference import Inference
-from homing.inference.learner import Learned, Learner, Material
+from homing.inference.learner import Learned, Learner, Material, check_learner
 from homing.inference.methods import METHODS, Method, as_method
 from homing.inference.options import TrainOptions, as_settings, train_options
 from homing.inference.simulating import check_count, unprepared_prior, unprepared_simulator
@@ -274,7 +274,9 @@ class Sequential(Inference):
         sizes, kept = check_driver(num_simulations, num_rounds, self.prior.dim), self._campaign.store.rounds
         check_first_round(sizes, sum(int(kept[number].outcomes.ok.sum()) for number in kept if number > 0))
         method = as_method(self.default_method if proposal is None else proposal)
-        learner = options or self.learner
+        learner = self.learner if options is None else check_learner(options)
+        if not isinstance(stop, (Stop, type(None))):
+            raise ArgumentError(f"stop must be a Stop, for example Stop(gain=0.05), or None, found {stop!r}.")
         if self._embedding_net is not None and learner.embedding_net is None:
             raise ArgumentError(
                 f"options say what is learned; their builder has no embedding_net, while {self.name} was given one. "
