@@ -257,6 +257,11 @@ def test_an_observation_unlike_the_data_is_refused_before_many_simulations():
     with pytest.raises(ObservationError, match=r"one simulation's data, \(1,\), .*found \(3,\)"):
         inference.run([0.5, 0.5, 0.5], 5000)
     assert len(calls) < 500
+    spent = len(calls)
+    with pytest.raises(ObservationError, match=r"found \(2,\)"):  # not: that this is the run for another x_o
+        inference.run([0.5, 0.5], 5000)
+    assert "run from round 1" not in inference.view.facts
+    assert len(calls) < spent + 500
 
 
 def test_what_run_refuses():
@@ -265,9 +270,16 @@ def test_what_run_refuses():
         inference.run([0.5], 100, num_rounds=0)
     with pytest.raises(ArgumentError, match="num_simulations must be a positive whole number, found -1"):
         inference.run([0.5], -1)
-    message = (
-        "fewer than 10 valid simulations: num_simulations=50 give the first of 10 rounds 5. Spend more, or take fewer"
-    )
+    with pytest.raises(ArgumentError, match=r"num_rounds must be a whole number .* found True"):
+        inference.run([0.5], 100, num_rounds=True)
+    with pytest.raises(ArgumentError, match=r"stop must be a Stop, for example Stop\(gain=0.05\), or None, found 0.1"):
+        inference.run([0.5], 100, stop=0.1)
+    for options in ({"members": 2}, SideOptions):
+        with pytest.raises(ArgumentError, match=r"options must be a learner, for example SideOptions\(members=2\)"):
+            inference.run([0.5], 100, options=options)
+    with pytest.raises(ArgumentError, match="members must be a whole number, one or larger, found 0"):
+        inference.run([0.5], 100, options=SideOptions(members=0))
+    message = r"fewer than 10 valid simulations: num_simulations=50 give the first of 10 rounds 5\. Spend more, or take"
     with pytest.raises(ArgumentError, match=message):
         inference.run([0.5], 50, num_rounds=10)
     assert len(inference.rounds) == 0  # nothing was simulated for nothing

@@ -301,8 +301,12 @@ def test_messages_about_arguments():
         simulate(Simulator(scalar), THETA[0], SEEDS)
     with pytest.raises(ArgumentError, match="num_workers must be a positive integer, found 0"):
         simulate(Simulator(scalar), THETA, SEEDS, num_workers=0)
-    with pytest.raises(ArgumentError, match=r"must be positive.*timeout=0"):
-        simulate(Simulator(scalar), THETA, SEEDS, timeout=0)
+    with pytest.raises(ArgumentError, match=r"batched must be True, if .* or None to find out, found 'yes'"):
+        Simulator(scalar, batched="yes")
+    for wrong in ({"timeout": 0}, {"timeout": "3"}, {"batch_size": 10.5}, {"batch_size": 0}, {"max_failures": 0}):
+        ((name, value),) = wrong.items()
+        with pytest.raises(ArgumentError, match=f"must be positive whole numbers, .*{name}={value!r}"):
+            simulate(Simulator(scalar), THETA, SEEDS, **wrong)
     with pytest.raises(ArgumentError, match=r"executor must be a concurrent.futures.Executor.*found int"):
         simulate(Simulator(scalar), THETA, SEEDS, executor=4)
     with pytest.raises(ShapeError, match=r"found theta \(47, 3\) and x \(2,\)"):

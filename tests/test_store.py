@@ -213,6 +213,14 @@ def test_facts_are_remembered_and_replaced(place):
     store = place.again()
     assert store.recall("batched") is False
     assert store.recall("missing", 7) == 7
+    store.require(x_o=[1.0])
+    store.remember("x_o", None)
+    store = place.again()
+    assert store.recall("x_o", 7) == 7
+    assert set(RunView(store.source).facts) == {"batched"}
+    store.require(x_o=[2.0])  # which is settled anew
+    with pytest.raises(StoreError, match=r"x_o: it has \[2.0\], this run \[1.0\]"):
+        place.again().require(x_o=[1.0])
 
 
 def test_long_differences_are_shortened(place):

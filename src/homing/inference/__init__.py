@@ -7,7 +7,7 @@ from homing.inference.likelihoods import LikelihoodLearner
 from homing.inference.methods import FromLast, Method, Mixture, Truncated
 from homing.inference.options import TrainOptions
 from homing.inference.ratios import RatioLearner
-from homing.inference.sequential import Running
+from homing.inference.running import Running
 from homing.inference.sides import SideOptions
 from homing.inference.simulating import prepare_for_sbi, simulate_for_sbi
 from homing.inference.snle import SNLE

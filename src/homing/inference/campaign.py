@@ -23,8 +23,8 @@ import numpy as np
 from homing import random
 from homing.arrays import to_numpy
 from homing.diagnostics import Predictive, fit_predictive
-from homing.errors import ArgumentError, NotTrainedError, SimulationError, WaitingError
-from homing.inference.failing import first_error, where_failing
+from homing.errors import ArgumentError, NotTrainedError, WaitingError
+from homing.inference.failing import check_enough, where_failing
 from homing.inference.learn import Dataset
 from homing.inference.roles import Roles
 from homing.inference.simulating import finished
@@ -40,8 +40,9 @@ from homing.simulation.facts import differences, to_json, versions
 from homing.simulation.told import tell
 
 ShapeCheck = Callable[[tuple[int, ...]], Any]  # raises if the data should have another
-LEAST_ROWS = 10  # valid simulations without which nothing is learned
-_SAME_LINES = "To go on with this run, run the same lines as before; for another run, choose a new file."
+_SAME_LINES = (
+    "To go on with this run, run the same lines as before; for another run, choose a new file, or make another object."
+)
 
 
 class Campaign:
@@ -371,7 +372,8 @@ class Campaign:
                 "There are no simulations to learn from: append_simulations(theta, x) first, or call the inference "
                 "object."
             )
-        self._check_enough()
+        valid, newest = sum(record.valid for record in self.records.values()), self.records[self.newest]
+        check_enough(valid, newest, self.store.rounds[newest.round].outcomes)
         proposals: list[Proposal] = [FromPrior(self.prior)]
         parts = []
         for number, proposal in sorted(self.proposals.items()):
@@ -388,13 +390,3 @@ class Campaign:
         theta, x, source, is_validation = (np.concatenate(column) for column in zip(*parts))
         x = x.reshape(len(x), *(x.shape[1:] or (1,))).astype(np.float64, copy=False)
         return Dataset(theta, x, source, is_validation, proposals)
-
-    def _check_enough(self) -> None:
-        valid, newest = sum(record.valid for record in self.records.values()), self.records[self.newest]
-        if valid < LEAST_ROWS or newest.valid == 0:
-            raise SimulationError(
-                f"Too few valid simulations to learn from: {newest.valid} of the {newest.asked} of round "
-                f"{newest.round}, {valid} in all; at least {LEAST_ROWS} in all are needed, and one in the newest "
-                "round. They are kept: run more, or see why they fail."
-                + first_error(self.store.rounds[newest.round].outcomes)
-            )

@@ -24,7 +24,8 @@ from homing.errors import ArgumentError
 from homing.estimators import LikelihoodBuilder, PosteriorBuilder, posterior_nn
 from homing.inference.learner import Learned, Material
 from homing.inference.options import as_settings
-from homing.inference.sequential import Running, Sequential
+from homing.inference.running import Running
+from homing.inference.sequential import Sequential
 from homing.inference.sides import SideOptions
 from homing.training import DenoisingScore, FlowMatching, Loss
 

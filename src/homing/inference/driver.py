@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 
 from homing import random
-from homing.errors import ArgumentError, SimulationError
+from homing.errors import ArgumentError, ObservationError, SimulationError
 from homing.estimators.validity import Validity
-from homing.inference.campaign import LEAST_ROWS, Campaign
-from homing.inference.failing import valid_where
+from homing.inference.campaign import Campaign
+from homing.inference.failing import LEAST_ROWS, valid_where
 from homing.inference.learner import Learned, Learner, Material
 from homing.inference.methods import Method
 from homing.inference.options import as_settings
@@ -176,7 +176,11 @@ class Drive:
 
     def _check_shape(self, x_shape: tuple[int, ...]) -> None:
         """Refuse an observation that is unlike a simulation, with the first one: many may cost much."""
-        self._x_o = check_observation(self._x_o, x_shape, self._learner.takes_trials)
+        try:
+            self._x_o = check_observation(self._x_o, x_shape, self._learner.takes_trials)
+        except ObservationError:
+            self._campaign.store.remember(self.name, None)  # what was simulated is there for another x_o
+            raise
 
     def _seed(self, purpose: str, number: int) -> int:
         return random.word(self._campaign.seed, purpose, number)
@@ -303,9 +307,8 @@ def check_driver(num_simulations: Any, num_rounds: Any, dim: int) -> list[int]:
     Raises:
         ArgumentError: If the numbers cannot work.
     """
-    if num_rounds is not None and (
-        not isinstance(num_rounds, (int, np.integer)) or not 1 <= num_rounds <= num_simulations
-    ):
+    is_number = isinstance(num_rounds, (int, np.integer)) and not isinstance(num_rounds, bool)
+    if num_rounds is not None and not (is_number and 1 <= num_rounds <= num_simulations):
         raise ArgumentError(f"num_rounds must be a whole number between 1 and num_simulations, found {num_rounds!r}.")
     return plan_rounds(num_simulations, dim, None if num_rounds is None else int(num_rounds))
 

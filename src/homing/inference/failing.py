@@ -1,14 +1,19 @@
-"""Why and where simulations fail: the first error; in words, the one bound that tells best; and as a probability."""
+"""Why and where simulations fail: in words, the first error and the one bound that tells best; as a probability; and
+whether enough are left.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
 from homing import random
+from homing.errors import SimulationError
 from homing.estimators.validity import Validity, fit_validity
 from homing.priors import Prior
+from homing.runs import RoundRecord
 from homing.simulation import Outcomes, Status
 
+LEAST_ROWS = 10  # valid simulations without which nothing is learned
 _EVIDENCE = 6.0  # nats by which the bound must beat failures that come anywhere alike, and the search among bounds
 _LEAST = 5  # failures below which nothing is said
 
@@ -44,13 +49,26 @@ def where_failing(theta: np.ndarray, failed: np.ndarray) -> str:
     return found
 
 
-def first_error(outcomes: Outcomes) -> str:
-    """What the first simulation that failed said, as the end of a message; empty if none did."""
-    failed = outcomes.status == Status.FAILED
-    if not failed.any():
-        return ""
-    row = int(np.argmax(failed))
-    return f" The first error, at theta = {outcomes.theta[row].tolist()}:\n{outcomes.error[row]}"
+def check_enough(valid: int, newest: RoundRecord, outcomes: Outcomes) -> None:
+    """Raise if too few simulations are valid.
+
+    Args:
+        valid: How many are, in all rounds.
+        newest: The newest round's record.
+        outcomes: What became of that round's simulations.
+
+    Raises:
+        SimulationError: If they are too few; says why the first one failed.
+    """
+    if valid >= LEAST_ROWS and newest.valid > 0:
+        return
+    failed = np.flatnonzero(outcomes.status == Status.FAILED)[:1]
+    why = [f" The first error, at theta = {outcomes.theta[row].tolist()}:\n{outcomes.error[row]}" for row in failed]
+    raise SimulationError(
+        f"Too few valid simulations to learn from: {newest.valid} of the {newest.asked} of round {newest.round}, "
+        f"{valid} in all; at least {LEAST_ROWS} in all are needed, and one in the newest round. They are kept: run "
+        "more, or see why they fail." + "".join(why)
+    )
 
 
 def valid_where(prior: Prior, theta: np.ndarray, valid: np.ndarray, seed: int, number: int) -> Validity | None:

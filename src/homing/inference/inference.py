@@ -102,7 +102,8 @@ class Inference:
         """Write down in the run file what its readers should know; they find it in `homing.open(path).facts`.
 
         Args:
-            **facts: JSON or arrays by name, for example `labels=["mass", "spin"]`; each replaces what had this name.
+            **facts: JSON or arrays by name, for example `labels=["mass", "spin"]`; each replaces what had this name,
+                and None takes that away.
 
         Returns:
             This object.

@@ -129,6 +129,9 @@ def check_options(options: Any, own: Any, free: Sequence[str], name: str) -> Lea
     if differ:
         found = "; ".join(f"{field} {getattr(options, field)!r}, not {getattr(own, field)!r}" for field in differ)
         raise ArgumentError(f"options say how {name} learns, not what: found {found}. {how}")
+    members = options.members
+    if isinstance(members, bool) or not isinstance(members, (int, np.integer)) or members < 1:
+        raise ArgumentError(f"members must be a whole number, one or larger, found {members!r}.")
     return options
 
 

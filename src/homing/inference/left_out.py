@@ -16,7 +16,8 @@ import numpy as np
 
 from homing import random
 from homing.diagnostics import Verdict, check_ranks, sbc_ranks
-from homing.inference.campaign import LEAST_ROWS, Campaign
+from homing.inference.campaign import Campaign
+from homing.inference.failing import LEAST_ROWS
 from homing.inference.learner import windows
 from homing.inference.methods import Method
 from homing.posteriors import DirectPosterior, ensemble_at_each

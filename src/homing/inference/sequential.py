@@ -6,21 +6,21 @@ import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
-from pathlib import Path
-from typing import Any, ClassVar, TypedDict, Unpack
+from typing import Any, ClassVar, Unpack
 
 import numpy as np
 from tqdm.auto import tqdm
 
 from homing import random
 from homing.errors import ArgumentError, NotTrainedError, PriorError
-from homing.inference.campaign import LEAST_ROWS, Campaign
+from homing.inference.campaign import Campaign
 from homing.inference.driver import Drive, Stop, check_driver, check_first_round
-from homing.inference.failing import valid_where
+from homing.inference.failing import LEAST_ROWS, valid_where
 from homing.inference.inference import Inference
 from homing.inference.learner import Learned, Learner, Material, check_options
 from homing.inference.methods import METHODS, Method, as_method
 from homing.inference.options import TrainOptions, as_settings, train_options
+from homing.inference.running import DEFAULTS, Running
 from homing.inference.simulating import check_count, unprepared_prior, unprepared_simulator
 from homing.inference.written import written
 from homing.posteriors import Posterior
@@ -28,48 +28,7 @@ from homing.proposals import FromPosterior
 from homing.runs import RoundRecord
 from homing.training import MaximumLikelihood
 
-
-class Running(TypedDict, total=False):
-    """How simulations are run and kept, for every method.
-
-    Attributes:
-        num_workers: Processes that simulate; the numbers do not depend on it.
-        seed: Makes the run repeatable. None takes one from the global generator of the prior's library.
-        show_progress_bars: Whether to show bars and say what is going on.
-        executor: Any `concurrent.futures.Executor` to simulate with, instead of processes of our own.
-        batched: Whether the simulator takes a batch (b, d).
-        simulation_batch_size: Rows in a call of a batched simulator.
-        timeout: Seconds a simulation may take.
-        max_failures: Stop after so many failed simulations in a row.
-        store: A run file in which every simulation is durable once it is done, and each round's estimator once it is
-            trained; None keeps them in memory. After a crash, run the same lines again: what is in the file is not
-            simulated, drawn or trained again, and the numbers are those of a run without the crash. `close()` lets go
-            of the file.
-    """
-
-    num_workers: int
-    seed: int | None
-    show_progress_bars: bool
-    executor: Any
-    batched: bool | None
-    simulation_batch_size: int
-    timeout: float | None
-    max_failures: int
-    store: str | Path | None
-
-
-_RUNNING: Running = {
-    "num_workers": 1,
-    "seed": None,
-    "show_progress_bars": True,
-    "executor": None,
-    "batched": None,
-    "simulation_batch_size": 1000,
-    "timeout": None,
-    "max_failures": 100,
-    "store": None,
-}
-_WRITTEN = tuple(name for name in _RUNNING if name not in ("seed", "store", "show_progress_bars"))
+_WRITTEN = tuple(name for name in DEFAULTS if name not in ("seed", "store", "show_progress_bars"))
 
 
 class Sequential(Inference):
@@ -106,13 +65,13 @@ class Sequential(Inference):
         embedding_net: Any = None,
         **running: Unpack[Running],
     ):
-        unknown = sorted(set(running) - set(_RUNNING))
+        unknown = sorted(set(running) - set(DEFAULTS))
         if unknown:
             raise ArgumentError(
                 f"{self.name} has no argument {', '.join(unknown)}; for running simulations it has "
-                f"{', '.join(_RUNNING)}."
+                f"{', '.join(DEFAULTS)}."
             )
-        how: dict[str, Any] = {**_RUNNING, **running}
+        how: dict[str, Any] = {**DEFAULTS, **running}
         if prior is None and hasattr(simulator, "log_prob"):
             simulator, prior = None, simulator  # SNPE(prior), as published since 2020
         if prior is None:
@@ -139,7 +98,7 @@ class Sequential(Inference):
             embedding_net,
         )
         super().__init__(known, campaign)
-        changed = {name: how[name] for name in _WRITTEN if how[name] != _RUNNING[name]}
+        changed = {name: how[name] for name in _WRITTEN if how[name] != DEFAULTS[name]}
         self.remember(call=written({"prior": prior, **given, **changed}))
 
     @property
@@ -296,6 +255,8 @@ class Sequential(Inference):
         sizes, kept = check_driver(num_simulations, num_rounds, self.prior.dim), self._campaign.store.rounds
         check_first_round(sizes, sum(int(kept[number].outcomes.ok.sum()) for number in kept if number > 0))
         method = as_method(self.default_method if proposal is None else proposal)
+        if not isinstance(stop, (Stop, type(None))):
+            raise ArgumentError(f"stop must be a Stop, for example Stop(gain=0.05), or None, found {stop!r}.")
         if self.proposals and method.name not in self.proposals:
             raise ArgumentError(
                 f"{self.name} with proposal={method.name!r} would not be {self.name}: it has "

@@ -25,8 +25,8 @@ from homing.errors import ArgumentError
 from homing.estimators import LikelihoodBuilder, likelihood_nn
 from homing.inference.likelihoods import LikelihoodLearner
 from homing.inference.options import as_settings
+from homing.inference.running import Running
 from homing.inference.samplers import Sampled, as_sampler
-from homing.inference.sequential import Running
 from homing.posteriors import Sampler
 
 

@@ -27,7 +27,8 @@ from homing.estimators import PosteriorBuilder, posterior_nn
 from homing.estimators.validity import Validity
 from homing.inference.learn import Dataset, maps_to_normal
 from homing.inference.learner import NOT_KNOWN, Learned, Material, recalled_info, windows
-from homing.inference.sequential import Running, Sequential
+from homing.inference.running import Running
+from homing.inference.sequential import Sequential
 from homing.posteriors import DividedPosterior, Ensemble, Posterior
 from homing.priors import Prior
 from homing.proposals import FromPosterior, FromPrior, GaussianProposal, Proposal

@@ -33,8 +33,8 @@ from homing.inference.learner import Material
 from homing.inference.methods import METHODS
 from homing.inference.options import as_settings
 from homing.inference.ratios import RatioLearner
+from homing.inference.running import Running
 from homing.inference.samplers import Sampled, as_sampler
-from homing.inference.sequential import Running
 from homing.posteriors import Posterior, Sampler
 from homing.priors import marginal
 from homing.training import BNRE as BalancedLoss

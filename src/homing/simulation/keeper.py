@@ -12,6 +12,7 @@ from homing.errors import HomingError
 from homing.simulation.outcomes import Outcomes, Status
 
 Arrays = Mapping[str, np.ndarray]
+NOTHING = "null"  # the text of a fact that was taken away
 
 
 class StoreError(HomingError, OSError):

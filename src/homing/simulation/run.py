@@ -15,6 +15,7 @@ from collections.abc import Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import replace
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -84,10 +85,11 @@ def simulate(
     theta, seeds = np.asarray(theta, float), np.asarray(seeds, np.uint64)
     if theta.ndim != 2 or seeds.shape != theta.shape[:1]:
         raise ShapeError(f"theta must have shape (n, d) and seeds (n,), found {theta.shape} and {seeds.shape}.")
-    if batch_size < 1 or max_failures < 1 or (timeout is not None and not timeout > 0):
+    counts_fit = all(isinstance(n, (int, np.integer)) and n > 0 for n in (batch_size, max_failures))
+    if not counts_fit or not (timeout is None or (isinstance(timeout, Real) and timeout > 0)):
         raise ArgumentError(
-            "batch_size, max_failures and timeout must be positive, "
-            f"found batch_size={batch_size}, max_failures={max_failures}, timeout={timeout}."
+            "batch_size and max_failures must be positive whole numbers, and timeout positive or None, "
+            f"found batch_size={batch_size!r}, max_failures={max_failures!r}, timeout={timeout!r}."
         )
     if isinstance(executor, ThreadPoolExecutor) and simulator.randomness is None:
         warnings.warn(

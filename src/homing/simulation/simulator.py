@@ -42,7 +42,7 @@ class Simulator:
         randomness: The parameter that receives the row's randomness, or None.
 
     Raises:
-        ArgumentError: If the function cannot be called.
+        ArgumentError: If the function cannot be called, or `batched` is none of these.
 
     Example:
         >>> double = Simulator(lambda theta: 2 * theta, batched=True)
@@ -61,6 +61,11 @@ class Simulator:
             raise ArgumentError(
                 "The simulator must be a function that takes theta and returns data, "
                 f"found {type(self.function).__name__}. A program is made a function by homing.command(...)."
+            )
+        if not isinstance(self.batched, (bool, np.bool_, type(None))):
+            raise ArgumentError(
+                f"batched must be True, if the simulator takes a batch (b, d), False, or None to find out, found "
+                f"{self.batched!r}."
             )
         object.__setattr__(self, "randomness", _randomness(self.function))
 

@@ -22,7 +22,7 @@ import numpy as np
 
 from homing.errors import ArgumentError, ShapeError
 from homing.simulation.facts import differences, to_json
-from homing.simulation.keeper import Arrays, Contents, Keeper, Memory, Result, Round, StoreError
+from homing.simulation.keeper import NOTHING, Arrays, Contents, Keeper, Memory, Result, Round, StoreError
 from homing.simulation.outcomes import Outcomes, Status, filled, joined, span
 
 
@@ -83,7 +83,7 @@ class Store:
             ArgumentError: If a fact is no JSON.
         """
         texts = {name: to_json(value, name) for name, value in facts.items()}
-        known = self._known().facts
+        known = {name: text for name, text in self._known().facts.items() if text != NOTHING}
         found = [line for name in texts if name in known for line in differences(name, known[name], texts[name])]
         if found:
             raise StoreError(
@@ -95,7 +95,7 @@ class Store:
                 self._save_fact(name, text)
 
     def remember(self, name: str, value: Any) -> None:
-        """Write down a fact, JSON or an array; it replaces what had this name."""
+        """Write down a fact, JSON or an array; it replaces what had this name, and None takes that away."""
         self._save_fact(name, to_json(value, name))
 
     def collect(self, name: str, value: Any) -> None:
@@ -107,7 +107,7 @@ class Store:
     def recall(self, name: str, default: Any = None) -> Any:
         """A fact as JSON, arrays as lists."""
         text = self._known().facts.get(name)
-        return default if text is None else json.loads(text)
+        return default if text in (None, NOTHING) else json.loads(text)
 
     def plan(
         self, number: int, theta: np.ndarray, seeds: np.ndarray, proposal: Any = None, arrays: Arrays | None = None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from homing.errors import ArgumentError
-from homing.simulation.keeper import Keeper, Memory, Round
+from homing.simulation.keeper import NOTHING, Keeper, Memory, Round
 from homing.simulation.outcomes import Status
 from homing.simulation.runfile import RunFile
 from homing.simulation.store import Store
@@ -65,7 +65,7 @@ class RunView:
     @property
     def facts(self) -> dict[str, Any]:
         """What the run is, by name: seed, settings, prior, x_o and so on; arrays as lists."""
-        return {name: json.loads(text) for name, text in self._file.load().facts.items()}
+        return {name: json.loads(text) for name, text in self._file.load().facts.items() if text != NOTHING}
 
     @property
     def rounds(self) -> Mapping[int, Round]:
