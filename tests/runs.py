@@ -7,10 +7,11 @@ import numpy as np
 from homing.inference import SNPE, SideOptions
 from homing.priors import BoxUniform
 from homing.training import FitOptions
+from learning import SPLINES
 
 X_O = np.array([0.5, -0.5])
 LABELS = ["rate (1/day)", "delay (s)"]
-OPTIONS = SideOptions(members=2, likelihood=None, fit=FitOptions(max_num_epochs=20))
+OPTIONS = SideOptions(SPLINES, 2, likelihood=None, fit=FitOptions(max_num_epochs=20))
 EVIL = "<script>document.title = 'broken'</script><img src=x onerror=alert(1)>"
 
 

@@ -8,6 +8,7 @@ import pytest
 from scipy.stats import genpareto, norm
 
 from homing import load
+from homing.errors import ArgumentError
 from homing.estimators import posterior_nn
 from homing.inference import SNPE, SideOptions, Stop, sides
 from homing.inference.choice import Lead, likelihood_lead
@@ -17,10 +18,10 @@ from homing.posteriors.sampling.tail import pareto_shape
 from homing.priors import BoxUniform, as_prior
 from homing.proposals import FromPrior, Region, TruncatedPrior
 from homing.training import FitOptions, MaximumLikelihood
-from learning import LinearGaussian, made
+from learning import SPLINES, LinearGaussian, made
 
 BOX = BoxUniform([-1.0, -1.0], [1.0, 1.0])
-QUICK = SideOptions(members=2, fit=FitOptions(max_num_epochs=60, stop_after_steps=200))
+QUICK = SideOptions(SPLINES, 2, fit=FitOptions(max_num_epochs=60, stop_after_steps=200))
 NOISE = 0.5
 SPREAD = NOISE / np.sqrt(1 + NOISE**2)  # of the exact posterior under a standard normal prior
 
@@ -86,6 +87,22 @@ def test_held_out_rows_choose_the_family(first, monkeypatch):
     held = learned.held_out[2]
     score = learned.score(2, z[held], x[held]).mean()
     assert score == pytest.approx(-learned.info.validation_loss[2], abs=1e-3)  # its own held-out rows
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"builders": posterior_nn("maf")},
+            r"builders must be a tuple of one or more of posterior_nn\(...\), found",
+        ),
+        ({"builders": ()}, r"builders must be a tuple of one or more of posterior_nn\(...\), found \(\)"),
+        ({"likelihood": False}, r"likelihood must be likelihood_nn\(...\), or None for none, found False"),
+    ],
+)
+def test_what_sides_are_made_of(options, message):
+    with pytest.raises(ArgumentError, match=message):
+        SideOptions(**options)
 
 
 def test_two_exact_sides_are_level():

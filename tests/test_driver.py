@@ -16,8 +16,9 @@ from homing.posteriors.sampling.tempered import effective_share, temper
 from homing.priors import BoxUniform, as_prior
 from homing.proposals import Region, TruncatedPrior
 from homing.training import FitOptions
+from learning import SPLINES
 
-QUICK = SideOptions(members=2, fit=FitOptions(max_num_epochs=60, stop_after_steps=200))
+QUICK = SideOptions(SPLINES, 2, fit=FitOptions(max_num_epochs=60, stop_after_steps=200))
 
 
 def test_left_out_residuals_are_those_of_fits_without_the_row():
@@ -191,7 +192,7 @@ def test_another_observation_starts_from_the_whole_prior():
         return theta + 0.1 * rng.normal(size=theta.shape)
 
     inference = SNPE(simulator, BoxUniform([-1.0, -1.0], [1.0, 1.0]), seed=3, batched=True, show_progress_bars=False)
-    quick = replace(QUICK, likelihood=False)
+    quick = replace(QUICK, likelihood=None)
     inference.run([0.6, 0.6], 450, options=quick)
     posterior = inference.run([-0.6, -0.6], 300, 1, options=quick)
     assert [record.proposal for record in inference.rounds] == ["prior", "truncated", "prior"]

@@ -357,7 +357,7 @@ def test_embeddings_that_cannot_be(make, message):
 def test_options_that_would_leave_the_embedding_out():
     builder = posterior_nn("maf", embedding_net=SetEmbedding())
     inference = SNPE(NormalTrials(), NormalTrials.prior, density_estimator=builder, batched=True)
-    with pytest.raises(ArgumentError, match=r"options say how SNPE learns, not what: found builder .*, not .*SetEmb"):
+    with pytest.raises(ArgumentError, match=r"options say how SNPE learns, not what: found builders .*, not .*SetEmb"):
         inference.run(np.zeros((MOST, 2)), 100, options=SideOptions(members=2))
 
 

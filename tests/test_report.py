@@ -272,7 +272,7 @@ def long(theta):
 def with_networks_of_their_own(store):
     """What no file holds is left open, in a line of its own; x is long, and so read from the file."""
     network = posterior_nn("maf", hidden_features=20, num_transforms=2, embedding_net=OWN["embedding_net"])
-    options = SideOptions(builder=network, members=1, likelihood=False, fit=FitOptions(max_num_epochs=1))
+    options = SideOptions(builders=(network,), members=1, likelihood=None, fit=FitOptions(max_num_epochs=1))
     started = SNPE(long, PRIOR, density_estimator=network, executor=OWN["executor"], batched=False, seed=3, store=store)
     started.run(np.zeros(20), 60, 1, proposal=Truncated(epsilon=1e-2), stop=Stop(gain=0.1), options=options)
     return started

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from homing import random
+from homing.errors import ArgumentError
 from homing.estimators import ConditionalDensity, LikelihoodBuilder, PosteriorBuilder, fit_standardize
 from homing.inference.choice import likelihood_lead
 from homing.inference.learner import NOT_KNOWN, Learned, Material, recalled_info, windows
@@ -51,6 +52,14 @@ class SideOptions:
     likelihood: LikelihoodBuilder | None = field(default_factory=LikelihoodBuilder)
     fit: FitOptions = field(default_factory=FitOptions)
     takes_trials = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.builders, tuple) or not self.builders:
+            raise ArgumentError(
+                f"builders must be a tuple of one or more of posterior_nn(...), found {self.builders!r}."
+            )
+        if not isinstance(self.likelihood, (LikelihoodBuilder, type(None))):
+            raise ArgumentError(f"likelihood must be likelihood_nn(...), or None for none, found {self.likelihood!r}.")
 
     @property
     def embedding_net(self) -> Any:
