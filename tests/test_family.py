@@ -137,7 +137,8 @@ def test_rounds_by_hand(method):
 def test_several_trials_add_up_for_ratios(runs):
     posterior, _ = runs(SNRE_B)
     trials = X_O + NOISE * np.array([[1.0, -1.0], [-1.0, 1.0], [0.5, 0.5], [-0.5, -0.5]])
-    check(posterior.sample((2000,), x=trials), wider=1.7, noise=NOISE / 2)
+    draws = posterior.sample((2000,), x=trials)
+    check(draws, wider=1.7, noise=NOISE / 2, off=0.5)  # what one ratio is off by adds up
 
 
 @pytest.mark.slow
