@@ -148,16 +148,18 @@ def test_one_by_one_as_side_by_side(name):
 
 
 def test_the_order_and_number_of_rows_do_not_matter(name):
+    """Densities to the rounding of float32: where a row stands in a program may change its last bit."""
+    same = partial(np.testing.assert_allclose, rtol=5e-7, atol=5e-6)
     ensemble, x = made(name), observed(name)
     rng = np.random.default_rng(5)
     z = rng.standard_normal((5000, 2))  # more than a program takes at once
     order = rng.permutation(5000)
     values = ensemble.log_prob(z, x)
-    np.testing.assert_array_equal(ensemble.log_prob(z[order], x), values[order])
-    np.testing.assert_array_equal(ensemble.log_prob(z[:7], x), values[:7])
+    same(ensemble.log_prob(z[order], x), values[order])
+    same(ensemble.log_prob(z[:7], x), values[:7])
     xs = np.broadcast_to(x, (5000, *x.shape)) + rng.standard_normal((5000, *[1] * x.ndim))
     values = ensemble.log_prob_pairs(z, xs)
-    np.testing.assert_array_equal(ensemble.log_prob_pairs(z[order], xs[order]), values[order])
+    same(ensemble.log_prob_pairs(z[order], xs[order]), values[order])
     draws = ensemble.sample(5000, x, seed=6)
     np.testing.assert_array_equal(ensemble.sample(100, x, seed=6), draws[:100])
     assert len(np.unique(draws, axis=0)) == 5000
