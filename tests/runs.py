@@ -4,14 +4,14 @@ import warnings
 
 import numpy as np
 
+from homing.estimators import posterior_nn
 from homing.inference import SNPE, SideOptions
 from homing.priors import BoxUniform
 from homing.training import FitOptions
-from learning import SPLINES
 
 X_O = np.array([0.5, -0.5])
 LABELS = ["rate (1/day)", "delay (s)"]
-OPTIONS = SideOptions(SPLINES, 2, likelihood=None, fit=FitOptions(max_num_epochs=20))
+OPTIONS = SideOptions((posterior_nn("mdn"),), 2, likelihood=None, fit=FitOptions(max_num_epochs=20))
 EVIL = "<script>document.title = 'broken'</script><img src=x onerror=alert(1)>"
 
 

@@ -276,7 +276,7 @@ def test_what_run_refuses():
     with pytest.raises(ArgumentError, match=r"stop must be a Stop, for example Stop\(gain=0.05\), or None, found 0.1"):
         inference.run([0.5], 100, stop=0.1)
     for options in ({"members": 2}, SideOptions):
-        with pytest.raises(ArgumentError, match="options of SNPE must be a SideOptions, found (dict|type)"):
+        with pytest.raises(ArgumentError, match=r"options of SNPE must be a SideOptions, found (dict|type)"):
             inference.run([0.5], 100, options=options)
     with pytest.raises(ArgumentError, match="members must be a whole number, one or larger, found 0"):
         inference.run([0.5], 100, options=SideOptions(members=0))

@@ -59,7 +59,8 @@ class _Writer:
         if isinstance(value, Path):
             return repr(str(value))
         if isinstance(value, (list, tuple)):
-            return f"[{', '.join(self.code(part, name) for part in value)}]"
+            inner = ", ".join(self.code(part, name) for part in value)
+            return f"[{inner}]" if isinstance(value, list) else f"({inner},)" if len(value) == 1 else f"({inner})"
         if isinstance(value, dict):
             return f"{{{', '.join(f'{key!r}: {self.code(part, str(key))}' for key, part in value.items())}}}"
         return self._made(value, name) or self._brought(value, name)
