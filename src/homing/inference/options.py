@@ -58,7 +58,7 @@ class TrainOptions:
         return FitOptions(
             batch_size=self.training_batch_size,
             learning_rate=self.learning_rate,
-            rates=(1.0,),  # as published; a lower one at the end was measured to change nothing here
+            rates=(1.0,),  # as published; with atoms a lower one at the end took half as long again and gained nothing
             stop_after_epochs=self.stop_after_epochs,
             max_num_epochs=self.max_num_epochs,
             clip_max_norm=np.inf if self.clip_max_norm is None else self.clip_max_norm,
