@@ -19,7 +19,9 @@ def test_every_target_of_make_says_what_it_does():
     told = dict(re.findall(r"^([a-z-]+):.* ## (.+)$", text, re.MULTILINE))
     assert set(told) == targets >= set(CHECKS)
     if shutil.which("make"):
-        shown = subprocess.run(["make", "--no-print-directory", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        shown = subprocess.run(
+            ["make", "--no-print-directory", "help"], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout
         assert [line.split(maxsplit=2)[1:] for line in shown.splitlines()] == [[*pair] for pair in told.items()]
 
 
