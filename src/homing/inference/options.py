@@ -21,7 +21,7 @@ class TrainOptions:
         training_batch_size: Rows in a mini-batch at most.
         learning_rate: Adam's step size.
         validation_fraction: Share of each round's rows held out, for life.
-        stop_after_epochs: Stop when the validation loss has not improved for so many epochs.
+        stop_after_epochs: Stop when the validation loss has not improved for so many epochs and 300 gradient steps.
         max_num_epochs: Train at most so many epochs.
         clip_max_norm: Largest norm of a gradient; None for any.
         use_combined_loss: Add maximum likelihood on the prior's rows to the atomic loss.

@@ -32,7 +32,7 @@ class RoundRecord:
 
     Attributes:
         round: Counted from 1.
-        proposal: What theta were drawn from: `"prior"`, `"posterior"` or `"density"`.
+        proposal: What theta were drawn from: `"prior"`, `"posterior"`, `"truncated"`, `"gaussian"` or `"density"`.
         asked: Simulations run, or appended.
         valid: Of these, the ones that gave finite data.
         failed: Raised, returned another shape, or killed their worker.
@@ -59,7 +59,8 @@ class RoundRecord:
         rolled_back: Whether the round made things worse and was not used.
         failing: Where simulations gave no finite data, in words; empty if no bound on a parameter tells.
         seconds: Wall time by part: sample, simulate, train, audit.
-        losses: The loss on the held-out rows after each epoch, of each member that was trained.
+        losses: The loss on the held-out rows after each epoch, of each member that was kept; of the direct side
+            where there are two.
     """
 
     round: int

@@ -20,9 +20,9 @@ the rows' z are. Normalised by the *prior's* evidence, as some diagnostics need,
 There are more contrasts than published, because x is embedded once for all of them and simulations cost more. With
 1,000 simulations, mean of two seeds, what held-out rows told about z in nats, two moons and SLCP: NRE-A with 1 and 9
 contrasts 3.8, 1.3 and 4.0, 1.3; NRE-B with 9 and 49 3.7, 1.5 and 4.2, 1.7; NRE-C with 5 and 50 4.2, 1.5 and 4.4, 1.7.
-Time grows with their number. Twenty are between: NRE-B with 10, 20 and 50 gave the same C2ST on SLCP after three
-rounds, .97, in 54 s with 20 and 96 s with 50; with 10 and 20 it was .64 and .56 on two moons, .72 and .78 on
-Lotka-Volterra (one run each).
+Time grows with their number. The defaults, 19 of NRE-B (20 atoms) and 20 of NRE-C, are between: after three rounds on
+SLCP, NRE-B with 10, 20 and 50 atoms had the same C2ST, .97, in 54 s with 20 and 96 s with 50; with 10 and 20 atoms it
+was .64 and .56 on two moons, and .72 and .78, so worse, on Lotka-Volterra (one run each).
 
 Sources: Hermans, Begy, Louppe, *Likelihood-free MCMC with Amortized Approximate Ratio Estimators*, 2020,
     https://arxiv.org/abs/1903.04057; Durkan, Murray, Papamakarios, *On Contrastive Learning for Likelihood-free
