@@ -21,8 +21,8 @@ help: ## list what there is
 demo: $(VENV)/light ## infer a posterior over two rounds and draw it
 	$(RUN) examples/multiround.py
 
-test: $(VENV)/full ## run the tests
-	$(RUN) -m pytest
+test: $(VENV)/full ## run the tests, in two processes
+	$(RUN) -m pytest --numprocesses 2 --dist worksteal
 
 test-slow: $(VENV)/full ## run the long statistical tests and the crash campaign
 	$(RUN) -m pytest -m slow

@@ -123,6 +123,26 @@ def test_this_packages_own_programs_are_loaded_without_tracing(folder, monkeypat
     np.testing.assert_array_equal(density_at_zero("maf"), value)
 
 
+def test_where_the_sources_change_but_not_the_program_it_is_traced_and_not_compiled(folder, compiled, monkeypatch):
+    value = density_at_zero("maf")
+    monkeypatch.setattr(programs, "_sources", lambda: "another version")
+    np.testing.assert_array_equal(density_at_zero("maf"), value)
+    assert len(compiled) == 1
+    assert len({entry.stat().st_ino for entry in entries(folder)}) == 1  # two names of one file
+    monkeypatch.setattr(jax, "jit", None)  # and the next time not even traced
+    np.testing.assert_array_equal(density_at_zero("maf"), value)
+
+
+def test_without_links_it_is_traced(folder, compiled, monkeypatch):
+    def refuse(*paths):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    value = density_at_zero("maf")
+    np.testing.assert_array_equal(density_at_zero("maf"), value)
+    assert len(compiled) == 1
+
+
 def test_what_is_loaded_was_compiled_under_the_same_settings_of_jax(folder, compiled):
     density_at_zero("maf")
     default = jax.config.jax_default_matmul_precision
@@ -262,8 +282,11 @@ def test_a_program_that_cannot_be_stored_still_runs(folder, monkeypatch):
     assert not entries(folder)
 
 
-def test_the_oldest_entries_make_room(folder, monkeypatch, compiled):
-    monkeypatch.setattr(programs, "_MAX_ENTRIES", 2)
+def test_those_least_used_make_room(folder, monkeypatch, compiled):
+    Program(double)(ONES)
+    (entry,) = entries(folder)
+    monkeypatch.setattr(programs, "_MAX_BYTES", 2.5 * entry.stat().st_size)
+    entry.unlink()
     for age, factor in ((300, 2), (200, 3), (100, 4)):
         before = set(entries(folder))
         Program(lambda a, factor=factor: factor * a)(ONES)
@@ -271,9 +294,9 @@ def test_the_oldest_entries_make_room(folder, monkeypatch, compiled):
         os.utime(new, (new.stat().st_mtime - age,) * 2)
     assert len(entries(folder)) == 2
     Program(lambda a: 4 * a)(ONES)
-    assert len(compiled) == 3
-    Program(lambda a: 2 * a)(ONES)
     assert len(compiled) == 4
+    Program(lambda a: 2 * a)(ONES)
+    assert len(compiled) == 5
 
 
 def test_every_processor_has_a_directory_of_its_own(folder, monkeypatch):

@@ -53,7 +53,7 @@ def test_an_error_shows_the_simulators_own_lines():
     error = simulate(Simulator(misbehaves, batched=False), THETA, SEEDS).collect().error[3]
     assert error.startswith("Traceback")
     assert 'raise ValueError("the sun went out")' in error
-    assert "homing" not in error.replace("test_simulation", "").replace(__file__, "")
+    assert "src/homing" not in error
 
 
 def test_a_bad_row_does_not_spoil_its_batch():

@@ -4,10 +4,10 @@ Compiling is most of a short run's time, and the same program is compiled again 
 analysis. A `Program` compiles a function once for each combination of shapes and static arguments, and stores the
 result in the user's cache directory, by processor features and JAX's version, so that a home directory shared by a
 mixed cluster never hands a processor a program it cannot run. What is loaded is what would have been compiled: a
-program is named by the hash of its text; or, where only this package and known ones take part, by the hash of their
-versions, this package's sources and all arguments, which saves tracing it, as long as all the rest together. JAX's own
-persistent cache is not used because switching it on changes JAX for the whole process. Programs are float32 also where
-the user has switched JAX to 64 bits.
+program is named by the hash of its text. Where only this package and known ones take part it has a second name, the
+hash of their versions, this package's sources and all arguments, which saves tracing it, as long as all the rest
+together. Those least used make room where all take more than a gibibyte. JAX's own persistent cache is not used because
+switching it on changes JAX for the whole process. Programs are float32 also where the user has switched JAX to 64 bits.
 
 The directory is `~/.cache/homing` (or below `$XDG_CACHE_HOME`), readable by its owner alone; one that others own or may
 write to is not used. The environment variable `HOMING_CACHE` names another, or switches it off (`HOMING_CACHE=off`). A
@@ -35,7 +35,7 @@ import jax
 import numpy as np
 from jax.experimental import serialize_executable
 
-_MAX_ENTRIES = 256
+_MAX_BYTES = 2**30
 _KNOWN = ("homing", "jax", "jaxlib", "equinox", "flowjax", "optax", "paramax", "numpy")
 _OPTIONAL = ("diffrax",)
 
@@ -108,13 +108,13 @@ def _compile(program: Program, treedef: Any, leaves: list[Any], dynamic: list[An
     if directory is None:
         return lowered.compile()
     text = lowered.as_text()
-    if name is None or "custom_call" in text:  # calls into LAPACK and the like only work once tracing has set them up
-        name = _hash(text)
-        loaded = _load(directory / name, dynamic)
-        if loaded is not None:
-            return loaded
-    compiled = lowered.compile()
-    _store(directory / name, compiled)
+    entry = directory / _hash(f"{text} {lowered.out_tree}")
+    compiled = _load(entry, dynamic)
+    if compiled is None:
+        compiled = lowered.compile()
+        _store(entry, compiled)
+    if name is not None and "custom_call" not in text:  # LAPACK and the like only work once tracing has set them up
+        _link(entry, directory / name)
     return compiled
 
 
@@ -196,11 +196,28 @@ def _store(path: Path, compiled: Any) -> None:
         with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
             file.write(hashlib.sha256(content).digest() + content)
         os.replace(file.name, path)
-        entries = sorted(path.parent.iterdir(), key=lambda entry: entry.stat().st_mtime)
-        for entry in entries[:-_MAX_ENTRIES]:
-            entry.unlink(missing_ok=True)
+        _make_room(path.parent)
     except Exception:  # a full disk or a program that cannot be stored costs time, not the run
         return
+
+
+def _link(path: Path, name: Path) -> None:
+    try:
+        name.unlink(missing_ok=True)
+        os.link(path, name)
+    except OSError:  # no program was stored, or the file system has no links
+        return
+
+
+def _make_room(directory: Path) -> None:
+    """Remove the programs that were not used for the longest; names of one program are one file."""
+    entries = [(path, path.stat()) for path in directory.iterdir()]
+    seen, total = set(), 0
+    for path, told in sorted(entries, key=lambda entry: -entry[1].st_mtime):
+        total += 0 if told.st_ino in seen else told.st_size
+        seen.add(told.st_ino)
+        if total > _MAX_BYTES:
+            path.unlink(missing_ok=True)
 
 
 def cache_directory() -> Path | None:
