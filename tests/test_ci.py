@@ -25,6 +25,14 @@ def test_every_target_of_make_says_what_it_does():
         assert [line.split(maxsplit=2)[1:] for line in shown.splitlines()] == [[*pair] for pair in told.items()]
 
 
+def test_what_lint_checks_is_checked_before_each_commit():
+    lint = re.findall(r"-m (\w+)", (ROOT / "Makefile").read_text(encoding="utf-8").split("\nlint:")[1].split("\n\n")[0])
+    hooks = re.findall(r"entry: (\S+) -m (\w+)", (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    assert set(lint) == {"ruff", "pyright"}
+    assert {name for _, name in hooks} >= set(lint)
+    assert {python for python, _ in hooks} == {".venv/bin/python"}
+
+
 @pytest.fixture
 def ci(tmp_path):
     """Run CI's script on a machine that has nothing but these programs: exit code, standard output, standard error."""

@@ -181,6 +181,8 @@ def test_a_run_as_json_and_what_is_taken_from_it(finished, cli):
     assert imread("quick.png")[..., :3].std() > 0.01  # not a blank page
     assert told_by(cli, "plot", "quick.homing", "-o", "pairs.svg") == {"run": "quick.homing", "file": "pairs.svg"}
     assert "</svg>" in Path("pairs.svg").read_text()
+    assert cli("plot", "quick.homing", "-o", "pairs.pdf")[0] == 0
+    assert Path("pairs.pdf").read_bytes().startswith(b"%PDF-")
 
 
 def told_by(cli, *arguments):
@@ -222,6 +224,7 @@ def test_after_ctrl_c_the_same_command_goes_on(folder, cli, expected):
     code, _, err = cli("run", "slow.py")  # which has the plan and the seed from the run file
     assert code == 0
     assert f"in slow.homing, which has {done} of them" in err
+    assert len(re.findall(r"^mass +-?[\d.]", err, re.MULTILINE)) == 2  # a log has the posterior after each round
     np.testing.assert_array_equal(draws("slow.homing"), expected)
 
 
@@ -274,7 +277,7 @@ def test_a_terminal_shows_a_line_that_lives(folder, expected):
     assert "\x1b[2K" in text  # the line is written anew
     assert "\x1b[?25h" in text  # and the cursor shown again
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
-    assert re.search(r"round 1 of 2  simulating  ━+  \d+/36  [\d.]+/", plain)
+    assert re.search(r"round 1 of 2  simulating  ━+  \d+/36  [\d.]+/\w+  \d+ \w+ of simulating left", plain)
     assert "round 2 of 2  learning" in plain
     assert "  mass " in plain
     assert max(len(line) for line in re.split(r"[\r\n]+", plain)) <= 80

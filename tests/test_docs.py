@@ -14,8 +14,11 @@ import numpy as np
 import pytest
 
 import homing
+from homing import embeddings
 from homing.cli import main
-from homing.inference import SNPE, SideOptions, Stop
+from homing.estimators import classifier_nn, likelihood_nn
+from homing.inference import SNPE, SideOptions, Stop, TrainOptions
+from homing.inference.infer import METHODS
 from homing.training import FitOptions
 
 ROOT = Path(__file__).parents[1]
@@ -144,7 +147,9 @@ OPTIONS = [
     *(SNPE, SNPE.__call__, SNPE.run, SNPE.iterate, SNPE.check, SNPE.report, SNPE.ask, SNPE.tell),
     *(SNPE.append_simulations, SNPE.train, SNPE.build_posterior),
     *(homing.infer, homing.simulate_for_sbi, homing.posterior_nn, homing.command, homing.pairplot),
-    *(homing.open, homing.load, SideOptions, FitOptions, Stop),
+    *(homing.open, homing.load, SideOptions, FitOptions, Stop, TrainOptions, likelihood_nn, classifier_nn),
+    *dict.fromkeys(METHODS.values()),
+    *(getattr(embeddings, name) for name in embeddings.__all__ if name.endswith("Embedding")),
 ]
 
 
@@ -156,7 +161,35 @@ def test_a_page_tells_of_every_option(call):
         for page in (DOCS / folder).glob("*.md")
         for word in re.findall(r"\w+", page.read_text(encoding="utf-8"))
     }
-    assert not set(inspect.signature(call).parameters) - words - {"self"}
+    named = inspect.signature(call).parameters.values()
+    assert not {option.name for option in named if option.kind is not option.VAR_KEYWORD} - words - {"self"}
+
+
+@pytest.mark.parametrize("method", dict.fromkeys(METHODS.values()), ids=lambda method: method.__name__)
+def test_every_methods_mathematics_has_its_formula_and_its_source(method):
+    text = inspect.getmodule(method).__doc__
+    assert re.search(r"^    .*~", text, re.MULTILINE)  # what is drawn from what, and the loss
+    assert re.search(r"^Sources?: .*https://", text, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md"])
+def test_links_lead_to_what_is_there(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    links = re.findall(r"\]\((?!https?:)([^)#\s]+)", text)
+    assert links or page != "README.md"
+    assert not [link for link in links if not (ROOT / page).parent.joinpath(link).exists()]
+
+
+def test_the_readmes_figures_are_those_of_the_benchmarks():
+    """Each number of its tables of measurements is in the table they were taken from."""
+    measured = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Measured")[2].partition("\n## ")[0]
+    source = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    known = {float(number.replace(",", "")) for number in re.findall(r"(?<![\w.])\d*[\d,]*\.?\d+", source)}
+    rows = [line for line in measured.splitlines() if line.startswith("|") and "---" not in line]
+    figures = [cell.strip() for row in rows for cell in row.split("|")[2:-1]]
+    numbers = [float(cell.replace(",", "")) for cell in figures if re.fullmatch(r"[\d,]*\.?\d+", cell)]
+    assert len(numbers) > 15
+    assert not set(numbers) - known
 
 
 def test_the_guide_for_users_of_sbi_names_what_there_is():
