@@ -2,10 +2,15 @@ r"""Methods that learn one density of theta given x, by name: TSNPE, SNPE-B, FMP
 
 They differ from `SNPE.run` in what is learned: the direct side alone, no likelihood beside it.
 
-`TSNPE`: later rounds simulate from the prior cut to where the posterior is; maximum likelihood within the region.
-`SNPE_B`: later rounds simulate from the posterior; maximum likelihood of rows weighted as if from the prior, by the
-mixture of all rounds' proposals, of which the prior's own round bounds the weights.
-`FMPE`, `NPSE`: a velocity field, learned by flow matching or by denoising; later rounds as for TSNPE.
+    for r = 1, 2, ...:
+        theta ~ p̃_r, x ~ p(x | theta)                          p̃_1 is the prior p
+        q = argmin of -sum w(theta) log q(theta | x)            over the rows of all rounds
+
+`TSNPE`: p̃ is the prior cut to the region that holds all but epsilon of q(theta | x_o); w is one inside the newest region,
+else zero.
+`SNPE_B`: p̃ is q(theta | x_o); w is p over the mixture of all rounds' proposals, of which the prior's own round bounds it.
+`FMPE`, `NPSE`: as `TSNPE`, but q is where a velocity field takes noise, learned by flow matching or by denoising in
+place of the log density (`training/velocity_losses.py` has the losses).
 
 Sources: Deistler, Goncalves, Macke, *Truncated proposals for scalable and hassle-free simulation-based inference*,
     2022, https://arxiv.org/abs/2210.04815; Lueckmann et al., *Flexible statistical inference for mechanistic models of
