@@ -6,9 +6,9 @@ They differ from `SNPE.run` in what is learned: the direct side alone, no likeli
         theta ~ p̃_r, x ~ p(x | theta)                          p̃_1 is the prior p
         q = argmin of -sum w(theta) log q(theta | x)            over the rows of all rounds
 
-`TSNPE`: p̃ is the prior cut to the region that holds all but epsilon of q(theta | x_o); w is one inside the newest region,
-else zero.
-`SNPE_B`: p̃ is q(theta | x_o); w is p over the mixture of all rounds' proposals, of which the prior's own round bounds it.
+`TSNPE`: p̃ is the prior cut to the region that holds all but epsilon of q(theta | x_o); w is one inside the newest
+region, else zero.
+`SNPE_B`: p̃ is q(theta | x_o); w is p over the mixture of all rounds' proposals, of which the prior's own bounds it.
 `FMPE`, `NPSE`: as `TSNPE`, but q is where a velocity field takes noise, learned by flow matching or by denoising in
 place of the log density (`training/velocity_losses.py` has the losses).
 
