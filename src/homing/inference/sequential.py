@@ -165,14 +165,7 @@ class Sequential(Inference):
             raise NotTrainedError(
                 "Nothing was trained yet: call the inference object, or append_simulations(...).train(), first."
             )
-        own: dict[str, Any] = {
-            "multi_round": self._campaign.is_multi_round,
-            "seed": random.word(self.seed, "posterior", self._campaign.newest),
-            "x_o": self._proposed_at(),
-            "predicted": self._campaign.predicted(),
-            "show_progress_bars": self._bars,
-        }
-        return learned.posterior(self.prior, **own | options)
+        return learned.posterior(self.prior, **self._of_this_run() | options)
 
     def run(
         self,
@@ -283,6 +276,16 @@ class Sequential(Inference):
         proposals = [proposal for _, proposal in sorted(self._campaign.proposals.items())]
         at_x = [proposal.x for proposal in proposals if isinstance(proposal, FromPosterior)]
         return at_x[-1] if at_x else None
+
+    def _of_this_run(self) -> dict[str, Any]:
+        """What a posterior is told of the run that it is from."""
+        return {
+            "multi_round": self._campaign.is_multi_round,
+            "seed": random.word(self.seed, "posterior", self._campaign.newest),
+            "x_o": self._proposed_at(),
+            "predicted": self._campaign.predicted(),
+            "show_progress_bars": self._bars,
+        }
 
     def _train(self, options: TrainOptions) -> Any:
         """Learn from all rows, unless the store has what was learned from the same rows in the same way."""

@@ -152,14 +152,7 @@ class SNPE(Sequential):
             )
         ensemble = density_estimator or self._ensemble
         assert ensemble is not None
-        own: dict[str, Any] = {
-            "multi_round": self._campaign.is_multi_round,
-            "seed": random.word(self.seed, "posterior", self._campaign.newest),
-            "x_o": self._proposed_at(),
-            "predicted": self._campaign.predicted(),
-            "show_progress_bars": self._bars,
-        }
-        return DirectPosterior(ensemble, self.prior, **own | options)
+        return DirectPosterior(ensemble, self.prior, **self._of_this_run() | options)
 
     def _train(self, options: TrainOptions) -> Ensemble:
         """Learn from all rows, unless the store has what was learned from the same rows in the same way."""
