@@ -163,21 +163,24 @@ def same(a, b):
     return all(map(np.array_equal, leaves(a), leaves(b)))
 
 
-def test_the_numbers_depend_on_the_seed_and_not_on_how_often_it_returns(monkeypatch):
+@pytest.mark.parametrize("patience", [20, 1])
+def test_the_numbers_depend_on_the_seed_and_not_on_how_often_it_returns(monkeypatch, patience):
+    """Nor where a phase of a lower rate begins."""
     members, data, *_ = estimators()
-    options = FitOptions(max_num_epochs=12)
+    options = FitOptions(learning_rate=1e-2, max_num_epochs=40, stop_after_epochs=patience, stop_after_steps=0)
 
     def run(seed):
         seen = []
         trained, info = fit(members, data, held_out(200), MaximumLikelihood(), options, seed, on_epochs=seen.append)
-        return trained, info.history, seen
+        return trained, info, seen
 
-    one, history, few = run(3)
+    one, info, few = run(3)
     monkeypatch.setattr(module, "_STRETCH_SECONDS", 0.0)
-    again, other_history, many = run(3)
-    assert len(many) == 12 > len(few)
+    again, other, many = run(3)
+    assert len(many) == other.epochs[0] > len(few)
     assert same(one, again)
-    np.testing.assert_array_equal(history, other_history)
+    np.testing.assert_array_equal(info.history, other.history)
+    assert info.converged[0] == (patience == 1)
     assert not same(one, run(4)[0])
 
 

@@ -13,6 +13,7 @@ https://arxiv.org/abs/1412.6980.
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 import time
@@ -352,20 +353,22 @@ def _fit_member(
         num_chunks=np.int32(-(-int(split.num_validation) // batch)),
         seed=np.uint32(seed),
     )
-    state, shuffle = _first_state(model, settings), np.random.default_rng([1, int(seed)])
+    state, rng = _first_state(model, settings), np.random.default_rng([1, int(seed)])
+    shuffled = (rng.permutation(split.train[: split.num_train]) for _ in itertools.count())
     most = int(np.clip(_STRETCH_ENTRIES // len(rows.z), 1, _MAX_STRETCH))
     history, stretch, done, phase = [], 1, 0, 0
     while phase < len(options.rates) and done < options.max_num_epochs and not halt.is_set():
         last = min(done + stretch, options.max_num_epochs)
         tick = time.perf_counter()
         orders = np.zeros((most, len(rows.z)), np.int32)
-        for slot in range(last - done):
-            orders[slot, : split.num_train] = shuffle.permutation(split.train[: split.num_train])
+        taken = list(itertools.islice(shuffled, last - done))
+        orders[: last - done, : split.num_train] = taken
         rate = np.float32(options.learning_rate * options.rates[phase])
         now = settings._replace(last_epoch=np.int32(last), learning_rate=rate)
         state, losses = _advance(state, model, split, orders, rows, proposals, now, loss, batch)
         epoch = int(state.epoch)
         if epoch - int(state.best_epoch) >= patience:
+            shuffled = itertools.chain(taken[epoch - done :], shuffled)  # what is left of the stretch's
             phase += 1
             state = state._replace(params=state.best, best_epoch=np.int32(epoch))
         history.append(np.asarray(losses)[: epoch - done])
