@@ -224,7 +224,9 @@ def test_after_ctrl_c_the_same_command_goes_on(folder, cli, expected):
     code, _, err = cli("run", "slow.py")  # which has the plan and the seed from the run file
     assert code == 0
     assert f"in slow.homing, which has {done} of them" in err
-    assert len(re.findall(r"^mass +-?[\d.]", err, re.MULTILINE)) == 2  # a log has the posterior after each round
+    assert (
+        len(re.findall(r"^ *mass +-?[\d.]", err, re.MULTILINE)) == 1
+    )  # a log has round 1's posterior, stdout the last
     np.testing.assert_array_equal(draws("slow.homing"), expected)
 
 
@@ -277,7 +279,7 @@ def test_a_terminal_shows_a_line_that_lives(folder, expected):
     assert "\x1b[2K" in text  # the line is written anew
     assert "\x1b[?25h" in text  # and the cursor shown again
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
-    assert re.search(r"round 1 of 2  simulating  ━+  \d+/36  [\d.]+/\w+  \d+ \w+ of simulating left", plain)
+    assert re.search(r"round 1 of 2  simulating  ━+  \d+/36  [\d.]+/", plain)
     assert "round 2 of 2  learning" in plain
     assert "  mass " in plain
     assert max(len(line) for line in re.split(r"[\r\n]+", plain)) <= 80
@@ -296,6 +298,7 @@ def test_the_living_line_is_as_long_as_the_terminal_is_wide(monkeypatch, columns
     assert len(text) <= columns
     assert "20,000/100,00" in text
     assert ("━" in text) == has_bar
+    assert columns < 120 or text.endswith(" min left")
 
 
 def test_worker_processes_know_what_a_problem_file_defines_and_imports(folder, cli, monkeypatch, expected):
