@@ -28,7 +28,7 @@ test-slow: $(VENV)/full ## run the long statistical tests and the crash campaign
 	$(RUN) -m pytest -m slow
 
 test-printed: $(VENV)/full ## run the code and commands that the README and the documentation print, and the examples
-	$(RUN) -m pytest -m slow tests/test_docs.py tests/test_examples.py tests/test_cli.py
+	$(RUN) -m pytest --numprocesses 2 --dist worksteal -m printed
 
 test-wheel: $(VENV)/full ## build a wheel, and test that it installs and works in a clean environment
 	$(RUN) -m pytest -m slow tests/test_wheel.py

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-CHECKS = ["test", "lint", "demo"]
+CHECKS = ["test", "test-printed", "lint", "demo"]
 pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="CI's script is one of bash")
 
 

@@ -110,6 +110,7 @@ def start(*arguments, **options):
 # A session ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.printed
 def test_what_init_writes_runs_as_it_stands(tmp_path, monkeypatch, cli):
     monkeypatch.chdir(tmp_path)
     assert cli("init") == (0, "problem.py is written. Next: homing run problem.py\n", "")
@@ -619,7 +620,7 @@ def example(cli, name):
     return " ".join(cli(name, "--help")[1].partition("Example: ")[2].partition("\n\n")[0].split())
 
 
-@pytest.mark.slow
+@pytest.mark.printed
 def test_the_examples_in_the_help_run(folder, cli, monkeypatch):
     served = []
     monkeypatch.setattr("homing.report.watch", lambda path, **options: served.append((path, options["port"])))
@@ -653,7 +654,7 @@ with open(sys.argv[1]) as given, open(sys.argv[2], "w") as out:
 
 
 @posix
-@pytest.mark.slow
+@pytest.mark.printed
 def test_the_loop_of_ask_and_tell_runs_as_it_is_printed(folder, cli):
     """That of the help, which is the documentation's."""
     page = Path(__file__).parents[1] / "docs" / "command-line.md"

@@ -59,12 +59,8 @@ def test_all_cells_are_found():
         assert len(cells) == (DOCS / page).read_text(encoding="utf-8").count("{code-cell}")
 
 
-def pages():
-    """Tutorials are for every run of the tests, how-to pages for the long ones."""
-    return [page if page.startswith("tutorials/") else pytest.param(page, marks=pytest.mark.slow) for page in PAGES]
-
-
-@pytest.mark.parametrize("page", pages())
+@pytest.mark.printed
+@pytest.mark.parametrize("page", PAGES)
 def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
     from matplotlib import pyplot
 
@@ -89,7 +85,7 @@ def test_what_is_printed_only_is_run_by_a_test():
     assert with_commands == ["command-line.md"]
 
 
-@pytest.mark.slow
+@pytest.mark.printed
 @pytest.mark.parametrize("page", SKETCHES)
 def test_a_sketch_runs_with_the_readers_own_problem(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -109,7 +105,7 @@ def test_a_sketch_runs_with_the_readers_own_problem(page, tmp_path, monkeypatch)
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.slow
+@pytest.mark.printed
 def test_the_commands_of_the_readme_and_of_the_page_on_them_run(tmp_path, monkeypatch, capsys):
     """From an empty folder to a posterior that is to be believed, line by line."""
     monkeypatch.chdir(tmp_path)
@@ -129,6 +125,7 @@ def test_the_commands_of_the_readme_and_of_the_page_on_them_run(tmp_path, monkey
         assert row["q05"] < value < row["q95"]
 
 
+@pytest.mark.printed
 def test_the_documentation_builds_without_a_warning(tmp_path, monkeypatch):
     """Code is run by the test above; `make docs` runs it where it is shown."""
     monkeypatch.setenv("HOMING_DOCS_EXECUTION", "off")

@@ -35,6 +35,7 @@ def said(text):
     return [re.split(" {2,}", row)[:2] for row in rows.splitlines()], sentence
 
 
+@pytest.mark.printed
 def test_the_example_runs_without_torch_and_prints_what_the_readme_shows(tmp_path):
     from matplotlib.image import imread
 
@@ -57,6 +58,7 @@ def test_the_example_runs_without_torch_and_prints_what_the_readme_shows(tmp_pat
     assert imread(tmp_path / "multiround.png")[..., :3].std() > 0.01  # not a blank page
 
 
+@pytest.mark.printed
 def test_the_code_in_the_readme_runs(tmp_path, monkeypatch):
     from matplotlib import pyplot
 
@@ -111,7 +113,7 @@ def processor_seconds():
     return used.children_user + used.children_system
 
 
-@pytest.mark.slow
+@pytest.mark.printed
 @pytest.mark.parametrize("name", SCIENCE)
 def test_an_example_finds_what_is_known(name, tmp_path):
     """With a verdict that lets it be believed, in two minutes of two processors."""

@@ -37,6 +37,7 @@ from homing.training.losses import Loss, Rows
 _MAX_STRETCH = 64  # epochs between two returns to Python at most,
 _STRETCH_ENTRIES = 2**20  # and entries of their rows' orders, which are drawn in Python
 _STRETCH_SECONDS = 0.2
+_LATER = 3  # phases after the first wait for a better loss this many times less: they find it early, or not at all
 _OTHER_THREADS = max(1, (os.cpu_count() or 1) - 1)  # beside this one
 
 Model = TypeVar("Model", bound=eqx.Module)
@@ -50,8 +51,9 @@ class FitOptions:
         batch_size: Rows in a mini-batch at most.
         learning_rate: Adam's step size.
         rates: What the step size is multiplied by, one phase after another; each starts from the best weights so far.
-        stop_after_epochs: A phase ends when the validation loss has not improved for so many epochs, and
-        stop_after_steps: for so many gradient steps: a small round's epoch is only a handful of them.
+        stop_after_epochs: The first phase ends when the validation loss has not improved for so many epochs, and
+        stop_after_steps: for so many gradient steps: a small round's epoch is only a handful of them. Later phases
+            wait for a third of that.
         max_num_epochs: Train at most so many epochs.
         clip_max_norm: Gradients are scaled down to this norm; infinity for not at all.
     """
@@ -343,11 +345,12 @@ def _fit_member(
     split = _split(is_validation, len(rows.z), np.random.default_rng(seed))
     batch = options.batch_size
     num_batches = -(-int(split.num_train) // batch)
-    patience = max(options.stop_after_epochs, -(-options.stop_after_steps // num_batches))
+    first = min(max(options.stop_after_epochs, -(-options.stop_after_steps // num_batches)), 2**31 - 1)
+    patience = [first, *[-(-first // _LATER)] * (len(options.rates) - 1)]
     settings = _Settings(
         learning_rate=np.float32(options.learning_rate),
         clip_max_norm=np.float32(options.clip_max_norm),
-        patience=np.int32(min(patience, 2**31 - 1)),
+        patience=np.int32(first),
         last_epoch=np.int32(0),
         num_batches=np.int32(num_batches),
         num_chunks=np.int32(-(-int(split.num_validation) // batch)),
@@ -364,10 +367,10 @@ def _fit_member(
         taken = list(itertools.islice(shuffled, last - done))
         orders[: last - done, : split.num_train] = taken
         rate = np.float32(options.learning_rate * options.rates[phase])
-        now = settings._replace(last_epoch=np.int32(last), learning_rate=rate)
+        now = settings._replace(last_epoch=np.int32(last), learning_rate=rate, patience=np.int32(patience[phase]))
         state, losses = _advance(state, model, split, orders, rows, proposals, now, loss, batch)
         epoch = int(state.epoch)
-        if epoch - int(state.best_epoch) >= patience:
+        if epoch - int(state.best_epoch) >= patience[phase]:
             shuffled = itertools.chain(taken[epoch - done :], shuffled)  # what is left of the stretch's
             phase += 1
             state = state._replace(params=state.best, best_epoch=np.int32(epoch))
