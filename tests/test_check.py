@@ -20,10 +20,10 @@ from homing.posteriors import Conditionals, MCMCPosterior, Posterior
 from homing.priors import BoxUniform, as_prior
 from homing.proposals import FromPrior, Region
 from homing.training import FitOptions
-from learning import SPLINES
+from learning import AFFINE
 
-QUICK = SideOptions(SPLINES, 2, fit=FitOptions(max_num_epochs=60, stop_after_steps=200))
-TINY = SideOptions(SPLINES, 2, likelihood=None, fit=FitOptions(max_num_epochs=3, stop_after_steps=20))
+QUICK = SideOptions(AFFINE, 2, fit=FitOptions(max_num_epochs=60, stop_after_steps=200))
+TINY = SideOptions(AFFINE, 2, likelihood=None, fit=FitOptions(max_num_epochs=3, stop_after_steps=20))
 X_O = [0.3, -0.2]
 PRIOR = BoxUniform([-1.0, -1.0], [1.0, 1.0])
 

@@ -18,10 +18,10 @@ from homing.posteriors.sampling.tail import pareto_shape
 from homing.priors import BoxUniform, as_prior
 from homing.proposals import FromPrior, Region, TruncatedPrior
 from homing.training import FitOptions, MaximumLikelihood
-from learning import SPLINES, LinearGaussian, made
+from learning import AFFINE, LinearGaussian, made
 
 BOX = BoxUniform([-1.0, -1.0], [1.0, 1.0])
-QUICK = SideOptions(SPLINES, 2, fit=FitOptions(max_num_epochs=60, stop_after_steps=200))
+QUICK = SideOptions(AFFINE, 2, fit=FitOptions(max_num_epochs=60, stop_after_steps=200))
 NOISE = 0.5
 SPREAD = NOISE / np.sqrt(1 + NOISE**2)  # of the exact posterior under a standard normal prior
 

@@ -16,9 +16,9 @@ from homing.posteriors.sampling.tempered import effective_share, temper
 from homing.priors import BoxUniform, as_prior
 from homing.proposals import Region, TruncatedPrior
 from homing.training import FitOptions
-from learning import SPLINES
+from learning import AFFINE
 
-QUICK = SideOptions(SPLINES, 2, fit=FitOptions(max_num_epochs=60, stop_after_steps=200))
+QUICK = SideOptions(AFFINE, 2, fit=FitOptions(max_num_epochs=60, stop_after_steps=200))
 
 
 def test_left_out_residuals_are_those_of_fits_without_the_row():
@@ -112,6 +112,22 @@ def test_tempering_starts_from_the_few_particles_that_count():
     assert steps == 1
     assert effective == pytest.approx(0.01, abs=0.005)
     np.testing.assert_allclose(np.quantile(z, [0.0, 0.5, 1.0]), [0.5, 0.505, 0.51], atol=1e-3)
+
+
+@pytest.mark.parametrize("denied", [-np.inf, -1e12])
+def test_tempering_leaves_out_draws_that_their_own_density_denies(denied):
+    """As rounding makes them far out in a flow; their weight alone would be all of it."""
+    rng = np.random.default_rng(3)
+    start = np.concatenate([rng.normal(size=(1995, 1)), np.full((5, 1), 30.0)])
+
+    def log_start(z):
+        return np.where(z[:, 0] > 20, denied, norm.logpdf(z[:, 0]))
+
+    z, steps, _, effective = temper(start, log_start, lambda z: norm.logpdf(z[:, 0], 0.5, 0.5), rng)
+    assert steps < 5
+    assert effective > 0.5
+    assert z.mean() == pytest.approx(0.5, abs=0.1)
+    assert z.std() == pytest.approx(0.5, abs=0.05)
 
 
 def test_the_effective_share_of_equal_weights_is_one():

@@ -13,7 +13,7 @@ from homing.inference.snpe_a import Gaussian
 from homing.priors import BoxUniform, as_prior
 from homing.proposals import FromDensity, FromPrior, Region, TruncatedPrior, mixture_weights
 from homing.training import Atomic, FitOptions, MaximumLikelihood
-from learning import SPLINES
+from learning import AFFINE
 
 PRIOR = as_prior(BoxUniform([-1.0, -1.0], [1.0, 1.0]))
 
@@ -76,7 +76,7 @@ def test_every_method_recovers_the_posterior(method):
         return theta + noise * rng.normal(size=theta.shape)
 
     inference = SNPE(simulator, PRIOR, seed=2, batched=True, show_progress_bars=False)
-    options = SideOptions(SPLINES, 2, fit=FitOptions(max_num_epochs=80, stop_after_steps=300))
+    options = SideOptions(AFFINE, 2, fit=FitOptions(max_num_epochs=80, stop_after_steps=300))
     posterior = inference.run(x_o, 750, 3, proposal=method, options=options)
     draws = posterior.sample((4000,))
     exact = [st.truncnorm((-1 - x) / noise, (1 - x) / noise, x, noise) for x in x_o]
@@ -100,7 +100,7 @@ def test_rows_appended_from_another_proposal_do_not_bias_a_run(method):
     right = rng.uniform(0.4, 1.0, size=(900, 1))
     inference = SNPE(simulator, BoxUniform([-1.0], [1.0]), seed=2, batched=True, show_progress_bars=False)
     inference.append_simulations(right, simulator(right, rng), proposal=BoxUniform([0.4], [1.0]))
-    options = SideOptions(SPLINES, 2, fit=FitOptions(max_num_epochs=80, stop_after_steps=300))
+    options = SideOptions(AFFINE, 2, fit=FitOptions(max_num_epochs=80, stop_after_steps=300))
     posterior = inference.run(x_o, 600, 2, proposal=method, options=options)
     exact = st.truncnorm(-1 / noise, 1 / noise, 0, noise)
     draws = np.asarray(posterior.sample((4000,)))[:, 0]

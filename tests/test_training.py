@@ -78,7 +78,10 @@ def test_as_many_epochs_as_allowed(epochs):
 @pytest.mark.parametrize("rates", [(1.0,), (1.0, 0.2), (1.0, 0.3, 0.1)])
 @pytest.mark.parametrize(("epochs", "steps", "patience"), [(5, 0, 5), (5, 38, 10), (1, 0, 1), (3, 37, 10)])
 def test_stops_when_the_validation_loss_does_not_improve(epochs, steps, patience, rates):
-    """Here it never does after the first epoch; 38 rows in batches of 10 are four steps an epoch. Lower rates: a third."""
+    """Here it never does after the first epoch; 38 rows in batches of 10 are four steps an epoch.
+
+    A lower rate waits a third as long.
+    """
     options = FitOptions(batch_size=10, rates=rates, stop_after_epochs=epochs, stop_after_steps=steps)
     _, info = fit(marked(), rows(), VALIDATION, Mark(), options, seed=0)
     assert info.epochs.tolist() == [1 + patience + -(-patience // 3) * (len(rates) - 1)]

@@ -11,9 +11,9 @@ from homing.inference.failing import where_failing
 from homing.inference.sides import SideOptions
 from homing.priors import BoxUniform
 from homing.training import FitOptions
-from learning import SPLINES
+from learning import AFFINE
 
-QUICK = SideOptions(SPLINES, 2, fit=FitOptions(max_num_epochs=80, stop_after_steps=300))
+QUICK = SideOptions(AFFINE, 2, fit=FitOptions(max_num_epochs=80, stop_after_steps=300))
 X_O, NOISE = np.array([0.2, 0.2]), 0.4
 
 

@@ -31,7 +31,7 @@ from jax import Array
 
 Transformer = Literal["affine", "spline"]
 
-_MIN_SCALE = 1e-3
+_MOST_LOG_SCALE = 4.0  # of one affine layer: unbounded, a draw far out may have no density in float32
 _MIN_WIDTH = 1e-3
 _MIN_DERIVATIVE = 1e-3
 _ONE = float(np.log(np.expm1(1.0)))  # softplus(_ONE) = 1
@@ -77,14 +77,14 @@ class Layer(AbstractBijection):
     def _forward(self, parameters: Array, z: Array) -> tuple[Array, Array]:
         """The scalar transform and its log derivative; parameters, shape (P,), of zero give the identity, nearly."""
         if self.transformer == "affine":
-            shift, scale = _affine(parameters)
-            return z * scale + shift, jnp.log(scale)
+            shift, log_scale = _affine(parameters)
+            return z * jnp.exp(log_scale) + shift, log_scale
         return self._spline(parameters).transform_and_log_det(z)
 
     def _backward(self, parameters: Array, noise: Array) -> Array:
         if self.transformer == "affine":
-            shift, scale = _affine(parameters)
-            return (noise - shift) / scale
+            shift, log_scale = _affine(parameters)
+            return (noise - shift) * jnp.exp(-log_scale)
         return self._spline(parameters).inverse(noise)
 
     def _spline(self, parameters: Array) -> RationalQuadraticSpline:
@@ -114,7 +114,8 @@ class Layer(AbstractBijection):
 
 
 def _affine(parameters: Array) -> tuple[Array, Array]:
-    return parameters[0], jax.nn.softplus(parameters[1] + _ONE) + _MIN_SCALE
+    """Shift and log scale."""
+    return parameters[0], _MOST_LOG_SCALE * jnp.tanh(parameters[1] / _MOST_LOG_SCALE)
 
 
 def _increasing(parameters: Array, bound: float) -> Array:

@@ -24,6 +24,7 @@ from homing.posteriors.sampling.target import Drawn, LogDensity, Target, check_r
 TARGET = 0.6  # effective share, after a step, of the particles that count at all
 _MAX_STEPS = 100
 _LEAST_STEP, _HALVINGS = 1e-200, 40
+_INCREDIBLE = 100.0  # nats below the median at which a draw is denied by its own density: rounding made it
 _MOVES = 4  # Metropolis steps after each temperature; twice as many after the last
 
 
@@ -74,7 +75,9 @@ def temper(start: np.ndarray, log_start: LogDensity, log_target: LogDensity, rng
     Raises:
         ObservationError: If the other density is zero at all of them.
     """
-    z, num = start.copy(), len(start)
+    num, own = len(start), log_start(start)
+    credible = np.flatnonzero(own > np.median(own) - _INCREDIBLE)
+    z = start[np.resize(credible, num)] if len(credible) else start.copy()
     values = np.stack([log_start(z), log_target(z)])
     check_reached(values[1])
     t, steps, acceptance, effective = 0.0, 0, 1.0, 1.0
