@@ -469,10 +469,12 @@ def test_report(finished, cli):
 @posix
 def test_watch_serves_until_ctrl_c(folder, cli):
     cli("ask", "quick.py", *TINY)
-    child = start("watch", "quick.homing", "--no-browser", stderr=subprocess.PIPE, text=True)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    child = start("watch", "quick.homing", "--no-browser", "--json", **pipes)
     url = re.match(r"quick.homing is at (http://127.0.0.1:\d+\S*); Ctrl-C ends it.\n", child.stderr.readline())[1]
     with urllib.request.urlopen(url) as page:
         assert b"mass" in page.read()
+    assert json.loads(child.stdout.readline()) == {"run": "quick.homing", "url": url}
     child.send_signal(signal.SIGINT)
     assert child.wait(30) == 0
 

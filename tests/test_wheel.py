@@ -13,6 +13,7 @@ import homing
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
+NEEDS_TYPER = "homing: the command line needs typer. Install it: pip install 'homing[cli]'\n"
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
 
 
 def test_the_wheel_works_in_a_clean_environment(wheel, tmp_path):
-    """Without PyTorch and everything else that is optional: a doctest, and a run over two rounds."""
+    """Without PyTorch and everything else that is optional: a doctest, and a run over two rounds; then the commands."""
     venv.create(tmp_path / "venv", with_pip=True)
     python = str(tmp_path / "venv" / ("Scripts" if os.name == "nt" else "bin") / "python")
     quiet = ["--quiet", "--disable-pip-version-check"]
@@ -56,3 +57,14 @@ print("works")
 """
     done = subprocess.run([python, "-c", code], cwd=tmp_path, env=clean, capture_output=True, text=True, check=False)
     assert done.stdout == "works\n", done.stderr
+
+    command = Path(python).with_name("homing")
+    refused = subprocess.run([command, "--version"], env=clean, capture_output=True, text=True, check=False)
+    assert (refused.returncode, refused.stderr) == (6, NEEDS_TYPER)
+    subprocess.run([python, "-m", "pip", "install", *quiet, f"{wheel}[cli]"], env=clean, check=True)
+    for arguments in (["init"], ["run", "problem.py", "-n", "150", "--seed", "1"], ["report", "problem.homing"]):
+        done = subprocess.run(
+            [command, *arguments], cwd=tmp_path, env=clean, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+    assert "</html>" in (tmp_path / "problem.html").read_text(encoding="utf-8")

@@ -286,6 +286,7 @@ def watch(
     port: Annotated[int, typer.Option("--port", min=0, max=65535, metavar="N", help="0 takes a free one.")] = 0,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Whether to open it.")] = True,
     problem: o.ForPrior = None,
+    json: o.Json = False,
 ) -> None:
     """Show the run in a browser while it goes on.
 
@@ -301,6 +302,8 @@ def watch(
     options = {} if own is None else {"prior": own.prior, "density_estimator": own.density_estimator}
 
     def ready(url: str) -> None:
+        if json:
+            print(jsonlib.dumps({"run": str(path), "url": url}), flush=True)
         print(f"{path} is at {url}; Ctrl-C ends it.", file=sys.stderr, flush=True)
 
     serve(path, port=port, open_browser=browser, on_ready=ready, **options)
