@@ -188,7 +188,7 @@ def test_data_of_very_many_numbers():
 def test_simulations_that_fail_are_left_out():
     def fails(theta, rng):
         x = theta + 0.1 * rng.normal(size=theta.shape)
-        x[theta[:, 0] > 0.3] = np.nan
+        x[theta[:, 0] > 0.4] = np.nan
         return x
 
     inference = snpe(fails)
