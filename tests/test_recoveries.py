@@ -152,7 +152,7 @@ def test_the_exact_posteriors_are_densities_of_their_draws(name):
         ("correlated", "mdn", (300, 300, 300), 0.08),
         ("uniform", "mdn", (500, 500), 0.2),
         pytest.param("mixture", "nsf", (700, 700), 0.4, marks=pytest.mark.slow),
-        ("moons", "nsf", (700, 700), 0.7),
+        pytest.param("moons", "nsf", (700, 700), 0.7, marks=pytest.mark.slow),
     ],
 )
 def test_few_rounds_recover_the_posterior(name, estimator, sizes, most):
