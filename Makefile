@@ -27,7 +27,7 @@ test: $(VENV)/full ## run the tests, in two processes
 test-slow: $(VENV)/full ## run the long statistical tests and the crash campaign
 	$(RUN) -m pytest -m slow
 
-test-printed: $(VENV)/full ## run the code and commands that the README and the documentation print, and the examples
+test-printed: $(VENV)/full ## run the code and commands that the README and the documentation print
 	$(RUN) -m pytest --numprocesses 2 --dist worksteal -m printed
 
 test-wheel: $(VENV)/full ## build a wheel, and test that it installs and works in a clean environment

@@ -113,7 +113,7 @@ def processor_seconds():
     return used.children_user + used.children_system
 
 
-@pytest.mark.printed
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SCIENCE)
 def test_an_example_finds_what_is_known(name, tmp_path):
     """With a verdict that lets it be believed, in two minutes of two processors."""
