@@ -46,7 +46,7 @@ def finished():
     """A run, its posterior, what a check of it says, and how many rows the simulator was given."""
     calls = []
     inference = snpe(simulator(calls=calls))
-    posterior = inference.run(X_O, 450, options=QUICK)
+    posterior = inference.run(X_O, 450, 2, options=QUICK)
     return inference, posterior, inference.check(100), calls
 
 

@@ -152,7 +152,7 @@ def test_a_run_as_json_and_what_is_taken_from_it(finished, cli):
     code, out, err = cli("run", "quick.py", *TINY, "--json", "--quiet")
     told = json.loads(out)
     assert (code, err) == (0, "")
-    assert [record["asked"] for record in told["rounds"]] == [36, 24]
+    assert [record["asked"] for record in told["rounds"]] == [30, 30]
     assert [row["name"] for row in told["posterior"]] == ["mass", "spin"]
 
     expected = draws("quick.homing")
@@ -218,10 +218,10 @@ def test_after_ctrl_c_the_same_command_goes_on(folder, cli, expected):
     text = log.read_text()
     assert "Finishing what runs. Press Ctrl-C again to stop at once" in text
     done, _ = re.search(r"Interrupted\. (\d+) simulations are in slow\.homing\. To go on: (.*)\n$", text).groups()
-    assert 0 < int(done) < 36
+    assert 0 < int(done) < 30
     assert text.endswith(f"To go on: homing run slow.py {' '.join(TINY)}\n")
     told = json.loads(cli("status", "slow.homing", "--json")[1])
-    assert told["next"] == f"Round 1 waits for {36 - int(done)} of 36 simulations."
+    assert told["next"] == f"Round 1 waits for {30 - int(done)} of 30 simulations."
     code, _, err = cli("run", "slow.py")  # which has the plan and the seed from the run file
     assert code == 0
     assert f"in slow.homing, which has {done} of them" in err
@@ -280,7 +280,7 @@ def test_a_terminal_shows_a_line_that_lives(folder, expected):
     assert "\x1b[2K" in text  # the line is written anew
     assert "\x1b[?25h" in text  # and the cursor shown again
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
-    assert re.search(r"round 1 of 2  simulating  ━+  \d+/36  [\d.]+/", plain)
+    assert re.search(r"round 1 of 2  simulating  ━+  \d+/30  [\d.]+/", plain)
     assert "round 2 of 2  learning" in plain
     assert "  mass " in plain
     assert max(len(line) for line in re.split(r"[\r\n]+", plain)) <= 80
@@ -334,7 +334,7 @@ def test_ask_and_tell_end_where_run_does(folder, cli, expected):
 
     Path("asked.py").write_text(PROBLEM.partition("def simulator")[0])  # nothing here can simulate
     code, out, err = cli("ask", "asked.py", *TINY, "-o", "in.csv")
-    assert (code, out) == (0, "36 simulations of round 1 are in in.csv.\n")
+    assert (code, out) == (0, "30 simulations of round 1 are in in.csv.\n")
     heading, *rows = Path("in.csv").read_text().splitlines()
     assert heading == "id,mass,spin"
     table = np.array([[float(cell) for cell in row.split(",")] for row in rows])
@@ -343,15 +343,15 @@ def test_ask_and_tell_end_where_run_does(folder, cli, expected):
     Path("a.csv").write_text("\n".join(["id,mass,spin,x0,x1", *lines[20:]]))
     np.save("b.npy", np.column_stack([table[:, 0], x])[:30][::-1])
     code, out, _ = cli("tell", "asked.homing", "a.csv")
-    assert (code, out) == (0, "16 new results are in asked.homing. Of those handed out, 20 are still missing.\n")
+    assert (code, out) == (0, "10 new results are in asked.homing. Of those handed out, 20 are still missing.\n")
     code, out, _ = cli("ask", "asked.py")  # what is missing, on standard output
     assert out.splitlines() == [heading, *rows[:20]]
     told = json.loads(cli("tell", "asked.homing", "a.csv", "b.npy", "--json")[1])
-    assert told == {"run": "asked.homing", "told": 46, "new": 20, "waiting": []}
+    assert told == {"run": "asked.homing", "told": 40, "new": 20, "waiting": []}
 
     code, out, err = cli("ask", "asked.py", "-o", "in.npz", "--json")
-    assert (code, json.loads(out)["ids"]) == (0, list(range(36, 60)))
-    assert "round 1 of 2: 36 simulations from the prior, learned in" in err
+    assert (code, json.loads(out)["ids"]) == (0, list(range(30, 60)))
+    assert "round 1 of 2: 30 simulations from the prior, learned in" in err
     with np.load("in.npz") as batch:
         results = [{"id": int(i), "x": simulate(theta).tolist()} for i, theta in zip(batch["ids"], batch["theta"])]
     Path("out.json").write_text(json.dumps(results))
@@ -370,14 +370,14 @@ def test_failures_can_be_told_and_given_up(folder, cli):
     np.savez("c.npz", ids=[5, 6], x=np.ones((2, 2)), errors=["", "no"])
     assert json.loads(cli("tell", "quick.homing", "a.csv", "b.json", "c.npz", "--json")[1])["new"] == 7
     code, out, _ = cli("tell", "quick.homing", "--give-up")
-    assert (code, out) == (0, "0 new results are in quick.homing. Of those handed out, 29 are given up.\n")
+    assert (code, out) == (0, "0 new results are in quick.homing. Of those handed out, 23 are given up.\n")
     (row,) = json.loads(cli("status", "quick.homing", "--json")[1])["rounds"]
-    assert [row[name] for name in ("ok", "invalid", "failed", "waiting")] == [3, 1, 32, 0]
+    assert [row[name] for name in ("ok", "invalid", "failed", "waiting")] == [3, 1, 26, 0]
     with homing.open("quick.homing") as run:
         assert run.simulations()["error"][[1, 3, 6, 7]].tolist() == ["out of memory", "lost", "no", "given up"]
     code, _, err = cli("ask", "quick.py")
     assert code == 5
-    assert "homing: Too few valid simulations to learn from: 3 of the 36 of round 1" in err
+    assert "homing: Too few valid simulations to learn from: 3 of the 30 of round 1" in err
 
 
 @pytest.mark.parametrize(
@@ -391,7 +391,7 @@ def test_failures_can_be_told_and_given_up(folder, cli):
         ),
         ("a.csv", "id,x\n0\n", r"a.csv, line 2: expected 2 cells, found 1"),
         ("a.csv", "id,x,y\n0,one,2\n", r"a.csv cannot be read as results: could not convert string to float: 'one'"),
-        ("a.csv", "id,x,y\n99,1,2\n", r"ids must be some that ask gave; 99 was never given, the run has 36"),
+        ("a.csv", "id,x,y\n99,1,2\n", r"ids must be some that ask gave; 99 was never given, the run has 30"),
         ("a.json", '[{"id": 0}]', r"a.json: the simulation 0 has neither x nor error"),
         ("a.json", "{", r"a.json cannot be read as results: Expecting property name"),
         ("a.txt", "", r"a.txt must end in one of .csv, .npz, .npy, .json, which says how it is written"),
@@ -517,7 +517,7 @@ def test_an_observation_unlike_the_data_ends_the_run_with_the_first_simulation(f
     assert (code, out) == (3, "")
     assert "x_o in bad.py does not fit the simulator: x must have the shape of one simulation's data, (2,)" in err
     assert "bad.homing is of the old ones, so delete it, or name another by --store." in err
-    assert json.loads(cli("status", "bad.homing", "--json")[1])["rounds"][0]["waiting"] > 30
+    assert json.loads(cli("status", "bad.homing", "--json")[1])["rounds"][0]["waiting"] > 24
 
 
 def test_an_unknown_proposal_leaves_no_run_file(folder, cli):
@@ -538,7 +538,7 @@ def test_an_unknown_proposal_leaves_no_run_file(folder, cli):
         ("run quick.py --method ABC", 2, "--method must be one of "),
         ("run none.py", 3, "none.py is not there. To write one to start from: homing init none.py"),
         ("run run.homing", 3, "A problem file is a Python file, *.py, found run.homing. That is a run file: name the"),
-        ("run quick.py --store run.homing -n 70", 4, "run.homing has a run of 60 simulations in 2 rounds (36 + 24)"),
+        ("run quick.py --store run.homing -n 70", 4, "run.homing has a run of 60 simulations in 2 rounds (30 + 30)"),
         ("run quick.py --store run.homing --seed 4", 4, "This store holds another run: seed: it has 3, this run 4."),
         ("status none.homing", 4, "none.homing is not there. A run file is made by homing run or homing ask."),
         ("status quick.py", 4, "quick.py is no run file"),
@@ -719,6 +719,14 @@ def test_the_clock_tells_rates_and_what_is_left(monkeypatch):
     told(91, 2, "learn", 50, 50)
     now[0] = 96.0
     assert clock.left == "15 s left"
+
+
+def test_a_run_whose_rest_is_one_round_says_so():
+    clock = Clock([100, 50, 50, 50])
+    clock.told(Progress(2, "simulate", 0, 50))
+    assert clock.place == "round 2 of 4"
+    clock.told(Progress(3, "propose", 0, 100))
+    assert (clock.place, clock.sizes) == ("round 3 of 3", [100, 50, 100])
 
 
 def test_nothing_left_to_simulate_is_not_worth_a_word():

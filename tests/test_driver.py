@@ -166,8 +166,9 @@ def test_a_defensive_share_comes_from_the_whole_prior():
 def test_planned_rounds_spend_the_budget(budget, dim):
     sizes = plan_rounds(budget, dim)
     assert sum(sizes) == budget
-    assert len(sizes) == 1 or min(sizes) >= min(150, 30 * dim)
-    assert plan_rounds(budget, dim, 2) == [round(0.6 * budget), budget - round(0.6 * budget)]
+    assert len(sizes) == 1 or min(sizes) >= max(150, 25 * dim)
+    assert max(sizes) - min(sizes) <= 1
+    assert plan_rounds(budget, dim, 2) == [budget // 2, budget // 2]
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +183,7 @@ def finished():
     prior = BoxUniform([-1.0, -1.0], [1.0, 1.0])
     inference = SNPE(simulator, prior, seed=3, batched=True, show_progress_bars=False)
     records = []
-    posterior = inference.run([0.3, -0.2], 450, on_round=records.append, options=QUICK)
+    posterior = inference.run([0.3, -0.2], 450, 2, on_round=records.append, options=QUICK)
     return posterior, inference, calls, records
 
 
@@ -209,7 +210,7 @@ def test_another_observation_starts_from_the_whole_prior():
 
     inference = SNPE(simulator, BoxUniform([-1.0, -1.0], [1.0, 1.0]), seed=3, batched=True, show_progress_bars=False)
     quick = replace(QUICK, likelihood=None)
-    inference.run([0.6, 0.6], 450, options=quick)
+    inference.run([0.6, 0.6], 450, 2, options=quick)
     posterior = inference.run([-0.6, -0.6], 300, 1, options=quick)
     assert [record.proposal for record in inference.rounds] == ["prior", "truncated", "prior"]
     assert inference.rounds[2].used == 750
@@ -226,6 +227,30 @@ def test_a_hybrid_posteriors_density_is_normalised_and_that_of_its_draws(finishe
     assert posterior.log_prob([[1.5, 0.0]])[0] == -np.inf
 
 
+def test_what_is_left_is_one_round_once_the_region_has_settled(tmp_path):
+    def simulator(theta, rng):
+        return theta + 0.3 * rng.normal(size=theta.shape)
+
+    def inference():
+        prior = BoxUniform([-1.0, -1.0], [1.0, 1.0])
+        return SNPE(simulator, prior, seed=3, batched=True, show_progress_bars=False, store=tmp_path / "run")
+
+    quick = replace(QUICK, likelihood=None, fit=FitOptions(max_num_epochs=20))
+    started = inference()
+    steps = started.iterate([0.1, 0.2], 600, options=quick)
+    assert [next(steps)[0].asked, next(steps)[0].asked] == [150, 150]
+    assert started.view.facts["plan of run from round 1"] == [150, 150, 300]
+    started.close()
+    resumed = inference()
+    posterior = resumed.run([0.1, 0.2], 600, options=quick)
+    assert [record.asked for record in resumed.rounds] == [150, 150, 300]
+    assert posterior.sample((3,)).shape == (3, 2)
+    again = resumed.run([0.1, 0.2], 200, 4, options=quick)  # rounds that are asked for are not merged
+    assert [record.asked for record in resumed.rounds][3:] == [50] * 4
+    assert again.sample((3,)).shape == (3, 2)
+    resumed.close()
+
+
 def test_iterate_gives_the_loop_and_stops_when_told():
     def simulator(theta, rng):
         return theta + 0.1 * rng.normal(size=theta.shape)
@@ -234,7 +259,7 @@ def test_iterate_gives_the_loop_and_stops_when_told():
     steps = list(inference.iterate([0.3, -0.2], 450, num_rounds=2, stop=Stop(seconds=0.0), options=QUICK))
     assert len(steps) == 1
     record, posterior = steps[0]
-    assert record.asked == 270
+    assert record.asked == 225
     assert posterior.sample((3,)).shape == (3, 2)
 
 

@@ -236,7 +236,7 @@ def test_iterate_goes_on(tmp_path):
     simulator = Simulator()
     *_, (_, posterior) = (inference := snpe(tmp_path / "run", simulator)).iterate(X_O, 120, 2, options=driven())
     inference.close()
-    assert simulator.calls == 48
+    assert simulator.calls == 60
     np.testing.assert_array_equal(draws(posterior), expected)
     np.testing.assert_array_equal(draws(homing.open(tmp_path / "run").posterior()), expected)
 
@@ -306,7 +306,7 @@ def test_another_x_o_is_refused(tmp_path):
     inference.close()
     cases = [
         (([0.0, 0.0], 60, 1), {}, r"run from round 1.x_o: it has \[0.5, -0.5\], this run \[0.0, 0.0\]"),
-        ((X_O, 80, 1), {}, r"run from round 1.sizes: it has \[60\], this run \[80\]"),
+        ((X_O, 80, 1), {}, "run from round 1.num_simulations: it has 60, this run 80"),
         (
             (X_O, 60, 1),
             {"proposal": Truncated(epsilon=0.01)},

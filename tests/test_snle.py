@@ -37,7 +37,7 @@ class Linear:
 @pytest.fixture(scope="module")
 def finished():
     inference = SNLE(Linear(), BOX, seed=1, batched=True, show_progress_bars=False)
-    return inference.run(X_O, 450, options=QUICK), inference
+    return inference.run(X_O, 450, 2, options=QUICK), inference
 
 
 def check_linear(draws, x_o=X_O, trials=1):
@@ -206,7 +206,7 @@ def test_killed_and_resumed_it_is_the_same(tmp_path):
     def run(rounds, simulator):
         inference = SNLE(simulator, BOX, seed=5, batched=True, store=tmp_path / "run.homing", show_progress_bars=False)
         try:
-            steps = inference.iterate(X_O, 450, options=QUICK)
+            steps = inference.iterate(X_O, 450, 2, options=QUICK)
             return [next(steps)[1] for _ in range(rounds)][-1]
         finally:
             inference.close()
@@ -216,7 +216,7 @@ def test_killed_and_resumed_it_is_the_same(tmp_path):
     assert first.calls == 270
     resumed = run(2, again)
     assert again.calls == 180
-    whole = SNLE(Linear(), BOX, seed=5, batched=True, show_progress_bars=False).run(X_O, 450, options=QUICK)
+    whole = SNLE(Linear(), BOX, seed=5, batched=True, show_progress_bars=False).run(X_O, 450, 2, options=QUICK)
     np.testing.assert_array_equal(resumed.sample((10,)), whole.sample((10,)))
 
 

@@ -117,16 +117,16 @@ def plan_for(
     if proposal is not None:
         as_method(proposal)  # before there is a run file
     known = Known.of(path)
-    sizes = known.driven.get("sizes")
-    if sizes:
+    proposal = proposal or known.driven.get("proposal")
+    if sizes := known.sizes:
         if simulations not in (None, sum(sizes)) or rounds not in (None, len(sizes)):
             raise RunFileError(
                 f"{path} has a run of {Plan(sizes, None, None)}; its plan stays. To go on with it, leave --simulations "
                 "and --rounds out; for another run, name a new file with --store."
             )
-        simulations, rounds = sum(sizes), len(sizes)
+        return Plan(sizes, known.driven["num_rounds"], proposal, known.learned, known.done)
     sizes = check_driver(simulations or _SIMULATIONS, rounds, problem.dim)
-    return Plan(sizes, rounds, proposal or known.driven.get("proposal"), known.learned, known.done)
+    return Plan(sizes, rounds, proposal, known.learned, known.done)
 
 
 @dataclass
@@ -150,7 +150,7 @@ class Shown:
         """Show what a round gave."""
         self.records.append(record)
         in_file = record.round <= self.plan.finished
-        self.screen.say(f"round {record.round} of {len(self.plan.sizes)}: {told_of(record, in_file)}")
+        self.screen.say(f"round {record.round} of {len(self.screen.clock.sizes)}: {told_of(record, in_file)}")
         if not in_file or record.round == self.plan.finished:
             self.summary = summarise(posterior, self.labels)
 

@@ -120,7 +120,7 @@ class State:
             row = {"round": number, "planned": len(known.ids), "waiting": waiting, **counts, "record": record}
             rounds.append(row)
         known = {"simulator": facts.get("simulator"), "seed": facts.get("seed"), **facts.get("settings", {})}
-        return cls(known, rounds, Known(facts).driven.get("sizes", []))
+        return cls(known, rounds, Known(facts).sizes)
 
     @property
     def learned(self) -> int:

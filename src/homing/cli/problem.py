@@ -131,6 +131,11 @@ class Known:
         return self.facts.get("run from round 1", {})
 
     @property
+    def sizes(self) -> list[int]:
+        """Simulations in each round as `run` planned them; empty if its rounds were asked for one by one."""
+        return self.facts.get("plan of run from round 1", [])
+
+    @property
     def method(self) -> str:
         """The method's name."""
         return self.facts.get("settings", {}).get("method", "SNPE")

@@ -45,6 +45,8 @@ class Clock:
             self._close_part()
             self._began, self._done_before = time.perf_counter(), progress.done
         self.now = progress
+        if 0 < progress.round <= len(self.sizes) and progress.planned > self.sizes[progress.round - 1]:
+            self.sizes = [*self.sizes[: progress.round - 1], progress.planned]  # the rest came as one round
 
     def _close_part(self) -> None:
         if self.now is None:

@@ -35,6 +35,7 @@ from homing.runs import RoundRecord
 from homing.training import MaximumLikelihood
 
 _WORSE = 0.1  # nats by which a round must fall behind its predecessor, beyond two standard errors, to be rolled back
+_SETTLED = 0.5  # of the last region's volume, above which a region is no longer shrinking
 _LIKE_X_O = 0.05  # share of the region's rows whose data count as like x_o
 
 
@@ -72,26 +73,19 @@ class Stop:
 
 
 def plan_rounds(num_simulations: int, dim: int, num_rounds: int | None = None) -> list[int]:
-    """How many simulations each round gets.
+    """How many simulations each round gets: up to five equal ones.
 
-    A first round too small to find the posterior's place is wasted, and so are later ones that cannot sharpen it: no
-    round is smaller than 30 a parameter, or 150, where the budget allows more than one.
+    Too small a round can neither find the posterior's place nor sharpen it: none is smaller than 25 a parameter, or
+    150, where the budget allows more than one. If a region has settled before the last, the rest is one round.
 
     Example:
-        >>> plan_rounds(1000, 3), plan_rounds(50, 3), plan_rounds(10_000, 3)
-        ([400, 300, 300], [50], [2000, 2000, 2000, 2000, 2000])
+        >>> plan_rounds(1000, 3), plan_rounds(1000, 10), plan_rounds(50, 3), plan_rounds(500, 3, num_rounds=4)
+        ([200, 200, 200, 200, 200], [250, 250, 250, 250], [50], [125, 125, 125, 125])
     """
     if num_rounds is None:
-        least = max(150, 30 * dim)
-        num_rounds = int(
-            np.clip(num_simulations // least, 1, 2 if num_simulations < 800 else 3 if num_simulations < 1800 else 4)
-        )
-        num_rounds = 5 if num_simulations >= 5000 else num_rounds
-    shares = {1: [1.0], 2: [0.6, 0.4], 3: [0.4, 0.3, 0.3], 4: [0.35, 0.25, 0.2, 0.2]}.get(
-        num_rounds, [1 / num_rounds] * num_rounds
-    )
-    ends = np.round(np.cumsum(shares) * num_simulations).astype(int)
-    return np.diff(ends, prepend=0).tolist()
+        num_rounds = int(np.clip(num_simulations // max(150, 25 * dim), 1, 5))
+    ends = np.round(np.linspace(0, num_simulations, num_rounds + 1)).astype(int)
+    return np.diff(ends).tolist()
 
 
 class Drive:
@@ -102,6 +96,7 @@ class Drive:
         prior: The prior.
         x_o: The observation.
         sizes: Simulations in each round.
+        num_rounds: As given to `run`; None if the plan may change on the way.
         stop: When to stop early.
         method: How to propose and correct.
         learner: What to learn.
@@ -118,19 +113,24 @@ class Drive:
         prior: Prior,
         x_o: Any,
         sizes: list[int],
+        num_rounds: int | None,
         stop: Stop,
         method: Method,
         learner: Learner,
         show_progress_bars: bool,
     ):
         self._campaign, self._prior, self._x_o = campaign, prior, check_observation(x_o, None)
-        self._sizes, self._stop, self.method, self._learner = sizes, stop, method, learner
+        self._may_change = num_rounds is None
+        self._stop, self.method, self._learner = stop, method, learner
         self._bars = show_progress_bars
         self._posterior: Posterior | None = None
         self.name = f"run from round {campaign.newest + 1}"
         self._key = {"learned by": self.name}
-        settings = {"proposal": method.name, "method": as_settings(method), "options": as_settings(learner)}
-        campaign.store.require(**{self.name: {"x_o": self._x_o.ravel(), "sizes": sizes, **settings}})
+        budget = {"num_simulations": sum(sizes), "num_rounds": num_rounds}
+        how = {"proposal": method.name, "method": as_settings(method), "options": as_settings(learner)}
+        campaign.store.require(**{self.name: {"x_o": self._x_o.ravel(), **budget, **how}})
+        self._sizes: list[int] = campaign.store.recall(f"plan of {self.name}", sizes)
+        self._remember_plan()
 
     @property
     def posterior(self) -> Posterior:
@@ -143,7 +143,7 @@ class Drive:
         proposal: Proposal = FromPrior(self._prior)
         kept: Learned | None = None
         spent = 0.0
-        for place, size in enumerate(self._sizes):
+        for place, size in enumerate(self._sizes):  # what is left of them may change on the way
             record = self._campaign.simulate(size, proposal, self._check_shape)
             stored = self._stored(record)
             learned, notes = stored or self._learn(record.round, kept)
@@ -168,11 +168,26 @@ class Drive:
                 validity, last = self._validity(record.round), proposal
                 proposal = self.method.propose(self._posterior, validity, self._seed("propose", record.round))
                 done = self._stop.before(proposal, last)
+                if stored is None and not done:
+                    self._plan_again(place + 1, proposal, last)
             if stored is None:
                 self._note(record.round, kept, notes, rolled_back, time.perf_counter() - tick, done)
             yield self._campaign.records[record.round]
             if done:
                 return
+
+    def _plan_again(self, place: int, proposal: Proposal, last: Proposal) -> None:
+        """Once the region has settled, to cut it again would spare few simulations: the rest is one round.
+
+        After the first round nothing is known of that: the region may be as large as the prior for want of data.
+        """
+        cut = isinstance(proposal, TruncatedPrior) and isinstance(last, TruncatedPrior)
+        if self._may_change and cut and proposal.region.volume > _SETTLED * last.region.volume:
+            self._sizes[place:] = [sum(self._sizes[place:])]
+            self._remember_plan()
+
+    def _remember_plan(self) -> None:
+        self._campaign.remember(**{f"plan of {self.name}": self._sizes})
 
     def _check_shape(self, x_shape: tuple[int, ...]) -> None:
         """Refuse an observation that is unlike a simulation, with the first one: many may cost much."""

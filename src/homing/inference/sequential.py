@@ -184,7 +184,8 @@ class Sequential(Inference):
             x_o: The observation, shape x_shape or (1, *x_shape); several independent trials too, (num_trials,
                 *x_shape), where a likelihood or a ratio is learned.
             num_simulations: Simulator calls in all rounds together, failed ones included.
-            num_rounds: How many rounds; None lets budget and dimension decide.
+            num_rounds: How many rounds, all of a size. None lets budget and dimension decide, and gives what is left
+                to one round as soon as the region where rounds simulate no longer halves.
             proposal: Where later rounds simulate, and how that is corrected: `"truncated"`, the prior cut to where the
                 posterior is; `"posterior"`, with the atomic loss where a density of theta is learned; `"mixture"`, the
                 posterior with weighted rows; or one of them as a value, `Truncated(epsilon=1e-4)`. None takes the
@@ -256,7 +257,7 @@ class Sequential(Inference):
                 f"{' or '.join(map(repr, self.proposals))}. SNPE, SNLE and the SNREs take any proposal."
             )
         learner = self.learner if options is None else check_options(options, self.learner, self.free, self.name)
-        drive = Drive(self._campaign, self.prior, x_o, sizes, stop or Stop(), method, learner, self._bars)
+        drive = Drive(self._campaign, self.prior, x_o, sizes, num_rounds, stop or Stop(), method, learner, self._bars)
         self.remember(**{f"call of {drive.name}": written({"proposal": proposal, "stop": stop, "options": options})})
         return drive
 

@@ -66,7 +66,7 @@ def _rounds(story: Story) -> Iterator[_Line]:
         key = _key(story.rounds.get(number))
         if number in driven:
             yield from _driven(story, number, driven[number])
-            through = number + len(story.facts[driven[number]]["sizes"]) - 1
+            through = number + len(story.facts[f"plan of {driven[number]}"]) - 1
         elif number > through or "options" in key:
             through = 0
             yield from _by_hand(story, number)
@@ -86,7 +86,8 @@ def _driven(story: Story, number: int, name: str) -> Iterator[_Line]:
     yield _observation("x_o = {}", x_o, f"run.facts[{name!r}]['x_o']")
     yield from map(_Line, _open(call["own"]))
     named = [f"{name}={code}" for name, code in call["arguments"].items()]
-    given = ["x_o", str(sum(how["sizes"])), f"num_rounds={len(how['sizes'])}", *named]
+    rounds = [] if how["num_rounds"] is None else [f"num_rounds={how['num_rounds']}"]
+    given = ["x_o", str(how["num_simulations"]), *rounds, *named]
     yield _Line(f"posterior = inference.run({', '.join(given)})  # from round {number}", call["imports"])
 
 
