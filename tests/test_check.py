@@ -59,7 +59,7 @@ def test_a_right_posterior_is_believed(finished):
         *("coverage", "ranks", "TARP", "L-C2ST", "predictive", "posterior SBC", "z-scores"),
     ]
     assert check.num_simulations == 100 == sum(calls) - 450
-    assert [record.asked for record in inference.rounds] == [270, 180]  # a check is no round
+    assert [record.asked for record in inference.rounds] == [225, 225]  # a check is no round
     assert check["predictive"].curves["observed"].tolist() == X_O
     assert check["predictive"].curves["replicated"].shape == (50, 2)
     assert check["ranks"].curves["ranks"].shape[1] == 2
@@ -113,7 +113,7 @@ def test_an_x_o_unlike_all_data_is_warned_of_and_not_believed(finished):
     _, posterior, _, _ = finished
     far = [5.0, 5.0]
     try:
-        with pytest.warns(UserWarning, match="x_o is unlike the 270 data that the prior predicts") as caught:
+        with pytest.warns(UserWarning, match="x_o is unlike the 225 data that the prior predicts") as caught:
             posterior.set_default_x(far)
         assert caught[0].filename == __file__
     finally:
@@ -122,7 +122,7 @@ def test_an_x_o_unlike_all_data_is_warned_of_and_not_believed(finished):
             posterior.set_default_x(X_O)
     check = posterior.check(far)
     assert check["misspecification"].level == check.level == "fail"
-    assert check.sentence.startswith("Do not believe: x_o is unlike the 270 data that the prior predicts")
+    assert check.sentence.startswith("Do not believe: x_o is unlike the 225 data that the prior predicts")
 
 
 def test_run_warns_of_an_x_o_unlike_all_data():

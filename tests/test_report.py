@@ -278,12 +278,20 @@ def with_networks_of_their_own(store):
     return started
 
 
+def settled(store):
+    """Four rounds were planned, the rest after two was one."""
+    started = SNPE(simulator, PRIOR, density_estimator="mdn", batched=False, seed=3, store=store)
+    started.run(X_O, 600, options=OPTIONS)
+    assert [record.asked for record in started.rounds] == [150, 150, 300]
+    return started
+
+
 def elsewhere(store):
     """A round that was appended, one that was driven, and one by hand."""
     started = SNPE(simulator, PRIOR, density_estimator="mdn", batched=False, seed=3, store=store)
     theta = np.random.default_rng(0).uniform(-2, 1, (60, 2))
     started.append_simulations(theta, theta + 0.1).train(max_num_epochs=1)
-    posterior = started.run(X_O, 60, 1, options=OPTIONS)
+    posterior = started.run(X_O, 60, options=OPTIONS)
     started(60, proposal=posterior, max_num_epochs=2)
     return started
 
@@ -291,7 +299,9 @@ def elsewhere(store):
 OWN = {"embedding_net": Sum(jnp.ones(20)), "executor": ThreadPoolExecutor(1)}
 
 
-@pytest.mark.parametrize("start", [driven, by_hand, likelihood, ratio, divided, with_networks_of_their_own, elsewhere])
+@pytest.mark.parametrize(
+    "start", [driven, settled, by_hand, likelihood, ratio, divided, with_networks_of_their_own, elsewhere]
+)
 @pytest.mark.filterwarnings("ignore")
 def test_the_recipe_makes_the_run_again(start, tmp_path, monkeypatch):
     """The lines on the page, run as they are but for what they say is the user's, make the same run."""

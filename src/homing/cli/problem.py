@@ -133,7 +133,7 @@ class Known:
     @property
     def sizes(self) -> list[int]:
         """Simulations in each round as `run` planned them; empty if its rounds were asked for one by one."""
-        return self.facts.get("plan of run from round 1", [])
+        return self.facts.get("plan of run from round 1", []) if self.driven else []
 
     @property
     def method(self) -> str:

@@ -96,7 +96,7 @@ class Drive:
         prior: The prior.
         x_o: The observation.
         sizes: Simulations in each round.
-        num_rounds: As given to `run`; None if the plan may change on the way.
+        num_rounds: As given to `run`; if it was not, and nothing stops the run early, the plan may change on the way.
         stop: When to stop early.
         method: How to propose and correct.
         learner: What to learn.
@@ -120,7 +120,7 @@ class Drive:
         show_progress_bars: bool,
     ):
         self._campaign, self._prior, self._x_o = campaign, prior, check_observation(x_o, None)
-        self._may_change = num_rounds is None
+        self._may_change = num_rounds is None and stop == Stop()
         self._stop, self.method, self._learner = stop, method, learner
         self._bars = show_progress_bars
         self._posterior: Posterior | None = None
@@ -128,9 +128,11 @@ class Drive:
         self._key = {"learned by": self.name}
         budget = {"num_simulations": sum(sizes), "num_rounds": num_rounds}
         how = {"proposal": method.name, "method": as_settings(method), "options": as_settings(learner)}
+        self._plan = f"plan of {self.name}"
+        if campaign.store.recall(self.name) is None:
+            campaign.store.remember(self._plan, sizes)  # first, so that no run is without one
         campaign.store.require(**{self.name: {"x_o": self._x_o.ravel(), **budget, **how}})
-        self._sizes: list[int] = campaign.store.recall(f"plan of {self.name}", sizes)
-        self._remember_plan()
+        self._sizes: list[int] = campaign.store.recall(self._plan)
 
     @property
     def posterior(self) -> Posterior:
@@ -168,7 +170,7 @@ class Drive:
                 validity, last = self._validity(record.round), proposal
                 proposal = self.method.propose(self._posterior, validity, self._seed("propose", record.round))
                 done = self._stop.before(proposal, last)
-                if stored is None and not done:
+                if not done and not rolled_back:
                     self._plan_again(place + 1, proposal, last)
             if stored is None:
                 self._note(record.round, kept, notes, rolled_back, time.perf_counter() - tick, done)
@@ -182,19 +184,18 @@ class Drive:
         After the first round nothing is known of that: the region may be as large as the prior for want of data.
         """
         cut = isinstance(proposal, TruncatedPrior) and isinstance(last, TruncatedPrior)
-        if self._may_change and cut and proposal.region.volume > _SETTLED * last.region.volume:
+        is_planned = self._campaign.newest + 1 in self._campaign.store.rounds
+        if self._may_change and cut and not is_planned and proposal.region.volume > _SETTLED * last.region.volume:
             self._sizes[place:] = [sum(self._sizes[place:])]
-            self._remember_plan()
-
-    def _remember_plan(self) -> None:
-        self._campaign.remember(**{f"plan of {self.name}": self._sizes})
+            self._campaign.store.remember(self._plan, self._sizes)
 
     def _check_shape(self, x_shape: tuple[int, ...]) -> None:
         """Refuse an observation that is unlike a simulation, with the first one: many may cost much."""
         try:
             self._x_o = check_observation(self._x_o, x_shape, self._learner.takes_trials)
         except ObservationError:
-            self._campaign.store.remember(self.name, None)  # what was simulated is there for another x_o
+            for name in (self.name, self._plan):
+                self._campaign.store.remember(name, None)  # what was simulated is there for another x_o
             raise
 
     def _seed(self, purpose: str, number: int) -> int:
