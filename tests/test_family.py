@@ -63,7 +63,7 @@ def runs():
     def run(method):
         if method not in done:
             inference = made(method)
-            done[method] = inference.run(X_O, 500, options=replace(inference.learner, members=2)), inference
+            done[method] = inference.run(X_O, 500, 2, options=replace(inference.learner, members=2)), inference
         return done[method]
 
     return run
@@ -352,12 +352,12 @@ def test_velocities_have_no_atoms(method):
 def test_a_ratio_run_goes_on_where_it_ended(tmp_path):
     path = tmp_path / "run.homing"
     inference = made(SNRE_B, store=path)
-    next(inference.iterate(X_O, 500))
+    next(inference.iterate(X_O, 500, 2))
     inference.close()
     resumed = made(SNRE_B, store=path)
-    posterior = resumed.run(X_O, 500)
+    posterior = resumed.run(X_O, 500, 2)
     resumed.close()
-    whole = made(SNRE_B).run(X_O, 500)
+    whole = made(SNRE_B).run(X_O, 500, 2)
     np.testing.assert_array_equal(posterior.sample((5,)), whole.sample((5,)))
     with pytest.raises(Exception, match="loss"):
         made(SNRE_B, store=path, loss_options={"num_atoms": 5})

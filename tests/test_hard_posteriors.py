@@ -23,7 +23,7 @@ metric = sys.modules[_spec.name] = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(metric)
 
 DRAWS = 5000
-SECONDS = 180  # of the processor, in which each run is done
+SECONDS = 240  # of the processor, in which each run is done, with another beside it
 FAILING = 0.08  # of the draws, where no simulation can be valid: a density that is learned does not end on a line
 QUICK = {"fifty"}
 BOUNDS = {
@@ -44,7 +44,7 @@ BOUNDS = {
     "fifty": 0.64,
     "half fails": 0.60,
 }
-WARNS = {"half fails": "of 400 simulations of round 1 gave no finite data"}
+WARNS = {"half fails": "of 200 simulations of round 1 gave no finite data"}
 
 
 def names():
