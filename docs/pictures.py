@@ -27,7 +27,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         store = Path(folder, "run.homing")
         inference = homing.SNPE(sounding, prior, batched=True, seed=1, store=store)
-        rounds = inference.iterate([1.2, 0.6], num_simulations=500, num_rounds=3)
+        rounds = inference.iterate([1.2, 0.6], num_simulations=500)
         draws = [posterior.sample((4000,)) for _, posterior in rounds]
         simulated = [homing.open(store).simulations(k + 1)["theta"] for k in range(len(draws))]
         inference.close()
