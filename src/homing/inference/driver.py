@@ -35,7 +35,7 @@ from homing.runs import RoundRecord
 from homing.training import MaximumLikelihood
 
 _WORSE = 0.1  # nats by which a round must fall behind its predecessor, beyond two standard errors, to be rolled back
-_SETTLED = 0.5  # of the last region's volume, above which a region is no longer shrinking
+_FEW = 0.5, 300  # share and number of simulations that another cut must spare to be worth a round
 _LIKE_X_O = 0.05  # share of the region's rows whose data count as like x_o
 
 
@@ -76,7 +76,7 @@ def plan_rounds(num_simulations: int, dim: int, num_rounds: int | None = None) -
     """How many simulations each round gets: up to five equal ones.
 
     Too small a round can neither find the posterior's place nor sharpen it: none is smaller than 25 a parameter, or
-    150, where the budget allows more than one. If a region has settled before the last, the rest is one round.
+    150, where the budget allows more than one. Once the region has settled, the rest may become one round.
 
     Example:
         >>> plan_rounds(1000, 3), plan_rounds(1000, 10), plan_rounds(50, 3), plan_rounds(500, 3, num_rounds=4)
@@ -183,10 +183,12 @@ class Drive:
 
         After the first round nothing is known of that: the region may be as large as the prior for want of data.
         """
-        cut = isinstance(proposal, TruncatedPrior) and isinstance(last, TruncatedPrior)
+        if not (self._may_change and isinstance(proposal, TruncatedPrior) and isinstance(last, TruncatedPrior)):
+            return
         is_planned = self._campaign.newest + 1 in self._campaign.store.rounds
-        if self._may_change and cut and not is_planned and proposal.region.volume > _SETTLED * last.region.volume:
-            self._sizes[place:] = [sum(self._sizes[place:])]
+        rest, shrunk = sum(self._sizes[place:]), proposal.region.volume / max(last.region.volume, 1e-300)
+        if not is_planned and rest * (1 - shrunk) < min(_FEW[0] * rest, _FEW[1]):
+            self._sizes[place:] = [rest]
             self._campaign.store.remember(self._plan, self._sizes)
 
     def _check_shape(self, x_shape: tuple[int, ...]) -> None:

@@ -185,7 +185,7 @@ class Sequential(Inference):
                 *x_shape), where a likelihood or a ratio is learned.
             num_simulations: Simulator calls in all rounds together, failed ones included.
             num_rounds: How many rounds, all of a size. None lets budget and dimension decide, and without a `stop`
-                gives what is left to one round as soon as the region where rounds simulate no longer halves.
+                gives what is left to one round once the region where rounds simulate has settled.
             proposal: Where later rounds simulate, and how that is corrected: `"truncated"`, the prior cut to where the
                 posterior is; `"posterior"`, with the atomic loss where a density of theta is learned; `"mixture"`, the
                 posterior with weighted rows; or one of them as a value, `Truncated(epsilon=1e-4)`. None takes the
