@@ -85,7 +85,7 @@ def draw(samples, picture):
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--simulations", type=int, default=4000)
+    arguments.add_argument("--simulations", type=int, default=3000)
     given = arguments.parse_args()
 
     inference = SNPE(simulator, prior, batched=True, seed=1)
