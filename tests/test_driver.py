@@ -245,9 +245,10 @@ def test_what_is_left_is_one_round_once_the_region_has_settled(tmp_path):
     posterior = resumed.run([0.1, 0.2], 600, options=quick)
     assert [record.asked for record in resumed.rounds] == [150, 150, 300]
     assert posterior.sample((3,)).shape == (3, 2)
-    again = resumed.run([0.1, 0.2], 200, 4, options=quick)  # rounds that are asked for are not merged
+    resumed.run([0.1, 0.2], 200, 4, options=quick)  # rounds that are asked for are not merged
     assert [record.asked for record in resumed.rounds][3:] == [50] * 4
-    assert again.sample((3,)).shape == (3, 2)
+    resumed.run([0.1, 0.2], 600, stop=Stop(seconds=1e9), options=quick)  # and a stop has its say after each
+    assert [record.asked for record in resumed.rounds][7:] == [150] * 4
     resumed.close()
 
 
@@ -280,8 +281,9 @@ def test_a_round_that_made_things_worse_is_rolled_back(monkeypatch):
         batched=True,
         show_progress_bars=False,
     )
-    posterior = inference.run([0.3, -0.2], 600, 2, options=QUICK)
-    assert [record.rolled_back for record in inference.rounds] == [False, True]
+    posterior = inference.run([0.3, -0.2], 600, options=QUICK)
+    assert [record.rolled_back for record in inference.rounds] == [False, True, True, True]
+    assert [record.asked for record in inference.rounds] == [150] * 4  # such a region has not settled
     assert inference.rounds[1].gain < -0.1
     assert posterior.direct.ensemble is learned[0].direct
     assert str(inference.rounds).splitlines()[2].endswith("rolled back")

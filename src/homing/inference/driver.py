@@ -35,7 +35,7 @@ from homing.runs import RoundRecord
 from homing.training import MaximumLikelihood
 
 _WORSE = 0.1  # nats by which a round must fall behind its predecessor, beyond two standard errors, to be rolled back
-_FEW = 0.5, 300  # share and number of simulations that another cut must spare to be worth a round
+_FEW, _FEW_SHARE = 300, 0.5  # simulations that are too few to spare by another round, and as a share of the rest
 _LIKE_X_O = 0.05  # share of the region's rows whose data count as like x_o
 
 
@@ -186,8 +186,9 @@ class Drive:
         if not (self._may_change and isinstance(proposal, TruncatedPrior) and isinstance(last, TruncatedPrior)):
             return
         is_planned = self._campaign.newest + 1 in self._campaign.store.rounds
-        rest, shrunk = sum(self._sizes[place:]), proposal.region.volume / max(last.region.volume, 1e-300)
-        if not is_planned and rest * (1 - shrunk) < min(_FEW[0] * rest, _FEW[1]):
+        rest = sum(self._sizes[place:])
+        spared = rest * (1 - proposal.region.volume / max(last.region.volume, 1e-300))
+        if not is_planned and spared < min(_FEW, _FEW_SHARE * rest):
             self._sizes[place:] = [rest]
             self._campaign.store.remember(self._plan, self._sizes)
 
