@@ -18,6 +18,7 @@ import pytest
 
 import homing
 from homing.cli import main
+from homing.cli.driving import Plan, Shown
 from homing.cli.failures import exit_code, in_one_line, sentence
 from homing.cli.screen import Clock, LiveScreen, Screen
 from homing.cli.words import span
@@ -723,12 +724,17 @@ def test_the_clock_tells_rates_and_what_is_left(monkeypatch):
     assert clock.left == "15 s left"
 
 
-def test_a_run_whose_rest_is_one_round_says_so():
-    clock = Clock([100, 50, 50, 50])
-    clock.told(Progress(2, "simulate", 0, 50))
-    assert clock.place == "round 2 of 4"
-    clock.told(Progress(3, "propose", 0, 100))
-    assert (clock.place, clock.sizes) == ("round 3 of 3", [100, 50, 100])
+def test_a_run_whose_rest_is_one_round_says_so_once(capsys):
+    sizes = [1000, 500, 500, 500]
+    screen = Screen(sizes)
+    shown = Shown(screen, Plan(sizes, None, None), None)
+    shown.told(Progress(2, "simulate", 0, 500))
+    assert capsys.readouterr().err == "round 2 of 4: simulating, 0 of 500\n"
+    for part, done in (("propose", 0), ("simulate", 0), ("simulate", 1000)):
+        shown.told(Progress(3, part, done, 1000))
+    said = "The region has settled: the 1,000 simulations left are one round.\n"
+    assert capsys.readouterr().err == said + "round 3 of 3: simulating, 0 of 1,000\n"
+    assert screen.clock.sizes == [1000, 500, 1000]
 
 
 def test_nothing_left_to_simulate_is_not_worth_a_word():

@@ -144,6 +144,8 @@ class Shown:
         if self.summary is not None:
             self.screen.say(str(self.summary))
             self.summary = None
+        if self.screen.clock.is_rest(progress):
+            self.screen.say(f"The region has settled: the {progress.planned:,} simulations left are one round.")
         self.screen.told(progress)
 
     def round(self, record: RoundRecord, posterior: Posterior) -> None:

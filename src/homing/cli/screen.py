@@ -44,9 +44,13 @@ class Clock:
         if self.now is None or (progress.round, progress.part) != (self.now.round, self.now.part):
             self._close_part()
             self._began, self._done_before = time.perf_counter(), progress.done
+        if self.is_rest(progress):
+            self.sizes = [*self.sizes[: progress.round - 1], progress.planned]
         self.now = progress
-        if 0 < progress.round <= len(self.sizes) and progress.planned > self.sizes[progress.round - 1]:
-            self.sizes = [*self.sizes[: progress.round - 1], progress.planned]  # the rest came as one round
+
+    def is_rest(self, progress: Progress) -> bool:
+        """Whether a round turns out to be all that was left, which was planned as several."""
+        return 0 < progress.round <= len(self.sizes) and progress.planned > self.sizes[progress.round - 1]
 
     def _close_part(self) -> None:
         if self.now is None:
