@@ -104,6 +104,7 @@ def test_without_simulations_it_says_what_is_known(finished):
     assert sum(calls) == before
     assert [verdict.name for verdict in free] == [verdict.name for verdict in check][:7]
     assert [verdict.name for verdict in posterior.check()] == [verdict.name for verdict in check][:5]
+    assert free.sentence.startswith("Believe, as far as one can tell without simulations: ")
     assert free["left-out rows"].n >= 50
     assert free["left-out rows"].level == free["truncation"].level == "pass"
     assert posterior.check()["two sides"].statistic == inference.rounds[-1].agreement
@@ -199,7 +200,21 @@ def test_simulations_that_fail_are_left_out():
     assert check["predictive"].n < 50
     everything = SNPE(lambda theta: theta * np.nan, PRIOR, seed=1, batched=True, show_progress_bars=False)
     nothing = everything.check(40, posterior=inference._latest)
-    assert [verdict.name for verdict in nothing] == [verdict.name for verdict in inference._latest.check()]
+    assert [verdict.name for verdict in nothing] == [*(each.name for each in inference._latest.check()), "calibration"]
+    assert nothing.level == "care"
+    assert nothing["calibration"].sentence == (
+        "Calibration was not looked at: too few of 40 simulations can be compared with, 10 pairs are needed."
+    )
+    few = inference.check(10)
+    assert few["calibration"].level == "care"
+
+
+def test_a_check_of_nothing_believes_nothing():
+    inference = snpe(simulator())
+    inference(num_simulations=50, max_num_epochs=1)
+    check = inference.check(0)  # of no x_o
+    assert (check.verdicts, check.level) == ((), "care")
+    assert check.sentence == "Nothing was looked at: without an x_o, a check needs simulations."
 
 
 def test_what_check_refuses(finished):
@@ -291,10 +306,50 @@ def test_a_second_check_simulates_anew(tmp_path):
     inference = snpe(simulator(), store=tmp_path / "run.homing")
     inference(num_simulations=40, max_num_epochs=1)
     apart = Apart(inference._campaign)
-    first, second = (apart.simulate(20, FromPrior(inference.prior)) for _ in range(2))
+    first, second = (apart.simulate(20, FromPrior(inference.prior), "a") for _ in range(2))
     assert not np.array_equal(first[0], second[0])
-    again = Apart(inference._campaign).simulate(20, FromPrior(inference.prior))
+    again, other = (Apart(inference._campaign).simulate(20, FromPrior(inference.prior), of) for of in "ab")
     np.testing.assert_array_equal(again[1], first[1])
+    assert not np.isin(other[0], np.concatenate([first[0], second[0]])).any()
+
+
+def test_a_check_is_of_one_posterior_at_one_x_o(finished, tmp_path):
+    """In a process before, another posterior was checked, and this one at another x_o: neither counts for it."""
+    _, other, _, _ = finished
+    elsewhere, calls = np.array([-0.3, 0.1]), []
+
+    def run():
+        inference = snpe(simulator(calls=calls), store=tmp_path / "run.homing")
+        return inference, inference(num_simulations=60, max_num_epochs=2)
+
+    inference, posterior = run()
+    wrong = inference.check(40, posterior=other)
+    there = inference.check(40, posterior=posterior.set_default_x(elsewhere))
+    inference.close()
+    before = sum(calls)
+    inference, posterior = run()
+    with inference.view as view:
+        assert view.check_of(other, X_O) == 0
+        assert view.check_of(posterior, elsewhere) == 1
+        assert view.check_of(posterior, X_O) is None
+        assert "Not checked" in homing.report(view, tmp_path / "none.html", x=X_O).read_text()
+    here = inference.check(40, posterior=posterior.set_default_x(X_O))
+    assert sum(calls) == before + 40
+    again = inference.check(40, posterior=other.set_default_x(X_O))
+    assert sum(calls) == before + 40  # those of the process before
+    assert again["predictive"] == wrong["predictive"]
+    assert len({str(check) for check in (wrong, there, here)}) == 3
+    with homing.open(tmp_path / "run.homing") as view:
+        assert view.checks[view.check_of(view.posterior(), X_O)] == here
+    inference.close()
+
+
+def test_what_a_posterior_left_out_is_known_of_the_last_one_alone(finished):
+    inference, posterior, check, _ = finished
+    names = {verdict.name for verdict in inference.check(0, posterior=posterior.direct)}
+    assert "left-out rows" in {verdict.name for verdict in check}
+    assert "left-out rows" not in names
+    assert "truncation" in names
 
 
 def test_a_campaign_knows_what_the_prior_predicts():

@@ -37,6 +37,7 @@ from homing.diagnostics import (
 from homing.diagnostics.bands import edges_of, shares_below, uniform_band, uniform_p_value
 from homing.diagnostics.pairs import ranks_of
 from homing.diagnostics.predictive import UNLIKE
+from homing.plots import lc2st_plot
 from homing.posteriors.boundary import boundary_mass
 from homing.posteriors.ensemble import disagreement_of
 from homing.posteriors.sampling.chains import rhat
@@ -375,6 +376,19 @@ def test_posterior_sbc_says_when_it_can_tell_hardly_anything():
     assert verdict.level == "pass"
     assert verdict.sentence == "About x_o hardly anything can be told, only 1 of 60 draws count."
     assert verdict.curves["effective"].shape == (50,)
+
+
+def test_the_local_test_says_where_there_is_too_much_mass():
+    """A posterior that is too wide has too much far out, and too little in the middle."""
+    verdict = by_local_c2st(1000, 2, width=2.0)
+    theta, probabilities = verdict.curves["theta"], verdict.curves["probabilities"]
+    out = (np.abs(theta) / (2 * SD)).max(1)
+    assert probabilities[out > 1.5].mean() > 0.6
+    assert probabilities[out < 0.5].mean() < 0.4
+    _, axes = lc2st_plot(verdict)
+    for ax in axes[1:]:
+        height = ax.lines[-1].get_ydata()
+        assert min(height[0], height[-1]) > 0.5 > height[len(height) // 2]
 
 
 # -------------------------------------------------------------------------------------------------- is x_o like data?

@@ -387,6 +387,7 @@ CASES = [
     (ArgumentError, "bins must be a positive integer.*found 'auto'", {"hist_offdiag": {"bins": "auto"}}),
     (ArgumentError, "levels must be masses between 0 and 1.*found 5", {"upper": "contour", "contour_offdiag": LEVELS}),
     (ArgumentError, "labels must have one text for each of the 3 parameters, found 2", {"labels": ["a", "b"]}),
+    (ArgumentError, r"The mathematics of '\$x_\$' in labels cannot be drawn", {"labels": ["a", "cost ($)", "$x_$"]}),
     (ArgumentError, "samples_labels must have one text for each of the 1 sets", {"samples_labels": ["a", "b"]}),
     (ArgumentError, "points_labels must have one text for each of the 0 arrays of points", {"points_labels": "a"}),
     (ShapeError, "ticks must be one list for all parameters or one for each of the 3, found 2", {"ticks": [[0], [1]]}),

@@ -17,8 +17,8 @@ from homing.cli import options as o
 from homing.cli.driving import drive, plan_for
 from homing.cli.failures import NO, FileError, check_there
 from homing.cli.problem import Known, load_problem
-from homing.cli.words import names_of
 from homing.errors import WaitingError
+from homing.names import names_of
 
 Batch = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="The file: .csv, .npz or .json.")]
 Files = Annotated[list[Path] | None, typer.Argument(metavar="RESULTS...", help="Files: .csv, .npz, .npy or .json.")]

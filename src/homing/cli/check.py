@@ -17,7 +17,7 @@ from homing.cli.driving import plan_for
 from homing.cli.failures import INTERRUPTED, NO, RunFileError, check_there
 from homing.cli.problem import Known, Problem, load_problem
 from homing.cli.screen import screen_for
-from homing.cli.words import named
+from homing.names import named
 
 if TYPE_CHECKING:
     from homing.diagnostics import Check

@@ -15,7 +15,8 @@ import typer
 from homing.cli import options as o
 from homing.cli.failures import FileError, RunFileError, check_there, wrapped
 from homing.cli.problem import Known, rounds_of
-from homing.cli.words import aligned, named, names_of, span, summarise
+from homing.cli.words import aligned, span, summarise
+from homing.names import named, names_of
 
 if TYPE_CHECKING:
     from homing.inference import OpenedRun
@@ -79,17 +80,18 @@ def status(
     """
     with opened(path, problem) as view:
         state = State.of(view)
-        summary = None
+        summary = checked = None
         if state.learned and not no_posterior and (posterior := view.posterior()).default_x is not None:
             summary = summarise(posterior, labels_in(view))
-        checked = named(view.checks[-1].sentence, labels_in(view)) if view.checks else None
+            place = view.check_of(posterior, posterior.condition_of())
+            checked = None if place is None else named(view.checks[place].sentence, labels_in(view))
     if json:
         posterior = None if summary is None else summary.as_list()
         print(jsonlib.dumps({"run": str(path), **state.as_dict(), "check": checked, "posterior": posterior}))
         return
     print(wrapped(f"{path}: {state.heading}") + f"\n\n{state}")
     if checked is not None:
-        print(wrapped(f"The newest check: {checked}"))
+        print(wrapped(f"Its newest check: {checked}"))
     if summary is not None:
         print(f"\nThe posterior after round {state.learned}:\n{summary}")
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
+
+from homing.names import names_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,21 +48,6 @@ def rate(per_second: float) -> str:
     factor, unit = next(((f, u) for f, u in ((1, "s"), (60, "min")) if per_second * f >= 1), (3600, "h"))
     value = per_second * factor
     return f"{value:,.0f}/{unit}" if value >= 9.95 else f"{value:.1f}/{unit}"
-
-
-def names_of(labels: Sequence[str] | None, dim: int) -> list[str]:
-    """The parameters' names: what the problem calls them, or their places."""
-    return list(labels) if labels and len(labels) == dim else [f"theta[{j}]" for j in range(dim)]
-
-
-def named(text: str, labels: Sequence[str] | None) -> str:
-    """A text that tells parameters by their places, with the names that the problem gives them.
-
-    Example:
-        >>> named("The data told nothing of theta[1].", ["mass", "spin"])
-        'The data told nothing of spin.'
-    """
-    return re.sub(r"theta\[(\d+)\]", lambda place: labels[int(place[1])], text) if labels else text
 
 
 @dataclass(frozen=True)

@@ -54,8 +54,9 @@ def check_local_c2st(theta: Any, draws: Any, x: Any, draws_o: Any, x_o: Any, *, 
 
     Returns:
         The verdict. Its statistic is the mean squared distance of the classifier's probability from one half. Curves:
-        `theta` (m, d), the draws at x_o, `probabilities` (m,), that each is from the right posterior, `statistic` (),
-        and `null` (B,), the statistics by chance.
+        `theta` (m, d), the draws at x_o, `probabilities` (m,), that each is such a draw and no true
+        parameter: above one half where the posterior has too much mass, `statistic` (), and `null` (B,), the statistics
+        by chance.
 
     Raises:
         ShapeError, ArgumentError: If the arrays do not fit each other, are too small or not finite.
@@ -92,7 +93,7 @@ def check_local_c2st(theta: Any, draws: Any, x: Any, draws_o: Any, x_o: Any, *, 
     signs = rng.choice([-1.0, 1.0], (n, PERMUTATIONS + 1))
     signs[:, 0] = 1.0  # the first is as it is, in the others truth and draw change places at random
     folds = np.tile(rng.permutation(n) % _FOLDS, 2)
-    classifiers = Classifiers(features(pooled), np.concatenate([signs, -signs]), folds)
+    classifiers = Classifiers(features(pooled), np.concatenate([-signs, signs]), folds)
     rows = np.concatenate([at_o, np.broadcast_to(seen_o, (len(at_o), len(seen_o)))], axis=1)
     probabilities = np.clip((1 + classifiers.score(features(rows))) / 2, 0.01, 0.99)
     statistics = ((probabilities - 0.5) ** 2).mean(0)

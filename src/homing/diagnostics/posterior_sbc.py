@@ -62,9 +62,8 @@ def check_posterior_sbc(theta: Any, draws: Any, log_weights: Any, *, seed: int =
     effective = effective_draws(log_weights)
     ranks = sbc_ranks(theta, draws, log_weights=log_weights, seed=seed)
     verdict = check_ranks(ranks, draws.shape[1], name="posterior SBC")
-    sentence = f"About x_o: {verdict.sentence[0].lower()}{verdict.sentence[1:]}"
+    count = f"{effective.mean():.0f} of {draws.shape[1]} draws count"
+    sentence = f"About x_o, where {count}: {verdict.sentence[0].lower()}{verdict.sentence[1:]}"
     if verdict.level == "pass" and effective.mean() < _LEAST_EFFECTIVE:
-        sentence = (
-            f"About x_o hardly anything can be told, only {effective.mean():.0f} of {draws.shape[1]} draws count."
-        )
+        sentence = f"About x_o hardly anything can be told, only {count}."
     return replace(verdict, sentence=sentence, curves={**verdict.curves, "effective": effective})

@@ -5,9 +5,9 @@ A diagnostic is a function from arrays to a `Verdict`; a `Check` is several of t
 All of them judge by the same rule (`level_of`), at Bonferroni's levels. A departure that a right posterior would show
 in less than one case in two hundred is something to know. One that it would show in less than one in two thousand, and
 that is large besides, means that the posterior is wrong, unless it is wrong on the safe side: too wide. Eight
-diagnostics of a check are judged so, and one in a hundred right observations counts as unlike the data. So a whole
-check, however its diagnostics depend on each other, finds by their p-values something to know in at most five right
-posteriors in a hundred. Holm's levels would give the same answers: they differ only in what else they name once
+diagnostics of a check are judged so, and one in a hundred right observations counts as unlike what the prior predicts,
+and one as unlike what the posterior does. So a whole check, however its diagnostics depend on each other, finds by
+their p-values something to know in at most six right posteriors in a hundred. Holm's levels would give the same answers: they differ only in what else they name once
 something was found.
 
 Source: Holm, *A simple sequentially rejective multiple test procedure*, 1979, https://www.jstor.org/stable/4615733.
@@ -111,15 +111,18 @@ class Check:
 
     @property
     def level(self) -> Level:
-        """The worst of them."""
-        return _LEVELS[max((_LEVELS.index(verdict.level) for verdict in self.verdicts), default=0)]
+        """The worst of them; where nothing was looked at, that is something to know."""
+        return _LEVELS[max((_LEVELS.index(verdict.level) for verdict in self.verdicts), default=1)]
 
     @property
     def sentence(self) -> str:
         """Believe, believe with care (why), or do not believe (why)."""
         answer = _ANSWERS[self.level].capitalize()
+        if not self.verdicts:
+            return "Nothing was looked at: without an x_o, a check needs simulations."
         if self.level == "pass":
-            return f"{answer}: nothing that was looked at speaks against it."
+            told = "" if self.num_simulations else ", as far as one can tell without simulations"
+            return f"{answer}{told}: nothing that was looked at speaks against it."
         reasons = [verdict.sentence for verdict in self.verdicts if verdict.level == self.level]
         return f"{answer}: " + " ".join([reasons[0][0].lower() + reasons[0][1:], *reasons[1:]])
 

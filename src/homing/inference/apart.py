@@ -2,7 +2,7 @@
 
 They have negative numbers there, so that nothing is ever learned from them, rounds count as if they were not, and the
 seeds of later rounds do not depend on them. The same lines run again find them: what was simulated before a crash is
-not simulated again.
+not simulated again, if it is for the same posterior at the same x_o.
 """
 
 from __future__ import annotations
@@ -33,16 +33,23 @@ class Apart:
         """How many plans were simulated, or found to be."""
         return len(self._done)
 
-    def simulate(self, num: int, proposal: Proposal) -> tuple[np.ndarray, np.ndarray]:
+    def simulate(self, num: int, proposal: Proposal, of: str | None) -> tuple[np.ndarray, np.ndarray]:
         """Simulate, unless the store has it: theta (n, d) and x (n, *x_shape) of what was valid, n <= num.
+
+        Args:
+            num: How many.
+            proposal: What they are drawn from.
+            of: Which posterior is checked, and where; see `homing.posteriors.identity`.
 
         Raises:
             ArgumentError: If there is no simulator.
         """
-        theta, x = self.simulate_sets(num, 1, proposal)
+        theta, x = self.simulate_sets(num, 1, proposal, of)
         return theta, x[:, 0]
 
-    def simulate_sets(self, num: int, num_trials: int, proposal: Proposal) -> tuple[np.ndarray, np.ndarray]:
+    def simulate_sets(
+        self, num: int, num_trials: int, proposal: Proposal, of: str | None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """The same with several trials for each theta: x (n, num_trials, *x_shape) where all of a set are valid."""
         campaign, store = self._campaign, self._campaign.store
         if campaign.simulator is None:
@@ -50,7 +57,8 @@ class Apart:
                 "There is no simulator to check with: give one, SNPE(simulator, prior), or check with "
                 "num_simulations=0, by what is known without."
             )
-        what = {"name": proposal.name, "parts": None, "after": campaign.newest, "asked": num, "trials": num_trials}
+        what = {"name": proposal.name, "parts": None, "asked": num, "trials": num_trials}
+        what |= {"of": of, "after": campaign.newest}
         number = next((number for number in store.rounds if self._is_open(number, what)), None)
         if number is None:
             number = min([0, *store.rounds]) - 1

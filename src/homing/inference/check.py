@@ -47,7 +47,7 @@ from homing.inference.apart import Apart
 from homing.inference.campaign import Campaign
 from homing.inference.left_out import check_left_out, contained
 from homing.inference.methods import Method
-from homing.posteriors import DirectPosterior, HybridPosterior, Posterior, SampledPosterior
+from homing.posteriors import DirectPosterior, HybridPosterior, Posterior, SampledPosterior, identity
 from homing.proposals import (
     FromPosterior,
     FromPrior,
@@ -69,7 +69,12 @@ _LIKE_X_O = 0.05  # share of the region's rows whose data count as like x_o
 
 
 def check_run(
-    campaign: Campaign, apart: Apart, posterior: Posterior, method: Method | None, num_simulations: int
+    campaign: Campaign,
+    apart: Apart,
+    posterior: Posterior,
+    method: Method | None,
+    learned_last: bool,
+    num_simulations: int,
 ) -> Check:
     """The verdicts on a posterior, at its default x if it has one.
 
@@ -78,28 +83,34 @@ def check_run(
         apart: The simulations for checks.
         posterior: The posterior.
         method: How rows were weighed; None for rounds driven by hand.
+        learned_last: Whether the posterior is what the campaign learned last: of another one nobody knows which rows
+            it left out.
         num_simulations: How many simulations to spend, failed ones included; none if 0.
     """
     x_o = None if posterior.default_x is None else posterior.condition_of()
     if x_o is not None and x_o.shape != posterior.x_shape:
         return _of_trials(campaign, apart, posterior, x_o, num_simulations)
+    of = identity(posterior, x_o)
     seed = random.word(campaign.seed, "check", campaign.newest, apart.count)
     proposal = _where(campaign, posterior, x_o, seed)
     region = proposal.region if isinstance(proposal, TruncatedPrior) else None
     verdicts = [] if x_o is None else list(posterior.check())
     if x_o is not None:
-        verdicts += _from_rows(campaign, posterior, method, x_o)
+        verdicts += _from_rows(campaign, posterior, method, learned_last, x_o)
     about = 0 if x_o is None else num_simulations // 2
     near = num_simulations - about
     pools: list[_Pool | None] = []
     if near:
-        pools.append(_pool_near(posterior, region, *apart.simulate(near, proposal), seed))
+        pools.append(_pool_near(posterior, region, *apart.simulate(near, proposal, of), seed))
         verdicts += _near(posterior, x_o, region, pools[-1], seed)
     if x_o is not None and about:
-        theta, x = apart.simulate(about, FromPosterior(posterior, x_o))
+        theta, x = apart.simulate(about, FromPosterior(posterior, x_o), of)
         pools.append(_pool_about(posterior, x_o, _last_region(campaign), theta, x, seed))
         verdicts += _about_x_o(x_o, x, pools[-1], seed)
     verdicts += _z_scores(pools, seed)
+    if pools and all(pool is None for pool in pools):
+        found = f"too few of {num_simulations} simulations can be compared with, {_LEAST_PAIRS} pairs are needed"
+        verdicts.append(_not_calibrated(found))
     check = Check(tuple(verdicts), num_simulations)
     apart.keep(check)
     return check
@@ -111,21 +122,23 @@ def _of_trials(campaign: Campaign, apart: Apart, posterior: Posterior, x_o: np.n
     seed = random.word(campaign.seed, "check", campaign.newest, apart.count)
     if num < _LEAST_PAIRS:
         if asked:
-            sentence = (
-                f"Calibration was not looked at, and nothing was simulated: x_o is {num_trials} trials, and "
-                f"{_LEAST_PAIRS} sets of as many take {_LEAST_PAIRS * num_trials} simulations."
-            )
-            verdicts.append(Verdict("calibration", "care", 0.0, None, 0, None, sentence))
+            needed = f"{_LEAST_PAIRS} sets of as many take {_LEAST_PAIRS * num_trials} simulations"
+            verdicts.append(_not_calibrated(f"nothing was simulated: x_o is {num_trials} trials, and {needed}"))
         return Check(tuple(verdicts))
-    theta, x = apart.simulate_sets(num, num_trials, FromPosterior(posterior, x_o))
+    theta, x = apart.simulate_sets(num, num_trials, FromPosterior(posterior, x_o), identity(posterior, x_o))
     pool = _pool_about(posterior, x_o, _last_region(campaign), theta, x, seed)
-    found = [] if pool is None else [_posterior_sbc(pool, seed), *_z_scores([pool], seed)]
-    for verdict in found:
+    if pool is None:
+        verdicts.append(_not_calibrated(f"{len(theta)} of {num} sets can be used, and {_LEAST_PAIRS} are needed"))
+    for verdict in [] if pool is None else [_posterior_sbc(pool, seed), *_z_scores([pool], seed)]:
         sentence = f"By sets of {num_trials} trials, {verdict.sentence[0].lower()}{verdict.sentence[1:]}"
         verdicts.append(replace(verdict, sentence=sentence))
     check = Check(tuple(verdicts), num * num_trials)
     apart.keep(check)
     return check
+
+
+def _not_calibrated(why: str) -> Verdict:
+    return Verdict("calibration", "care", 0.0, None, 0, None, f"Calibration was not looked at: {why}.")
 
 
 def direct_side(posterior: Posterior) -> DirectPosterior | None:
@@ -153,13 +166,15 @@ def _last_region(campaign: Campaign) -> Region | None:
     return last.region if isinstance(last, TruncatedPrior) else None
 
 
-def _from_rows(campaign: Campaign, posterior: Posterior, method: Method | None, x_o: np.ndarray) -> list[Verdict]:
+def _from_rows(
+    campaign: Campaign, posterior: Posterior, method: Method | None, learned_last: bool, x_o: np.ndarray
+) -> list[Verdict]:
     """What the simulations tell that there are."""
     direct = direct_side(posterior)
     if direct is None or not campaign.newest or campaign.records[campaign.newest].rolled_back:
         return []  # after a round that was not used, its rows are not those that were learned from
     region = _last_region(campaign)
-    found = [check_left_out(campaign, direct, method, x_o, region)]
+    found = [check_left_out(campaign, direct, method, x_o, region) if learned_last else None]
     if region is not None:
         found.append(_truncation(campaign, direct, x_o, region))
     return [verdict for verdict in found if verdict is not None]
@@ -220,7 +235,8 @@ def _pool_about(
     if kept.sum() < _LEAST_PAIRS:
         return None
     truths, x = truths[kept], x[kept]
-    bank = prior.to_normal(posterior.draw(_DRAWS * 8, x_o, random.word(seed, "bank"), False))
+    size = 8 * max(_DRAWS, len(truths))  # enough for what they share not to show in their ranks
+    bank = prior.to_normal(posterior.draw(size, x_o, random.word(seed, "bank"), False))
     chosen = random.generator(seed, "bank").integers(len(bank), size=(len(truths), _DRAWS))
     z = np.concatenate([truths[:, None], bank[chosen]], axis=1)
     told = _told_by(posterior, z, x, seed)

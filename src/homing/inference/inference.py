@@ -81,8 +81,8 @@ class Inference:
                 f"The posterior was learned with the prior {posterior.prior.describe()}, and this run has "
                 f"{self.prior.describe()}: check it with the run that it is from."
             )
-        method = self._method if posterior is self._latest else None
-        return check_run(self._campaign, self._apart, posterior, method, int(num_simulations))
+        last = posterior is self._latest
+        return check_run(self._campaign, self._apart, posterior, self._method, last, int(num_simulations))
 
     @property
     def rounds(self) -> Rounds:

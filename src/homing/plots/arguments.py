@@ -231,13 +231,24 @@ def read_labels(labels: Sequence[str] | str | None, name: str, count: int, what:
     """One text for each of `count` things.
 
     Raises:
-        ArgumentError: If there are more texts or fewer.
+        ArgumentError: If there are more texts or fewer, or one has mathematics that cannot be drawn.
     """
+    from matplotlib.cbook import is_math_text
+    from matplotlib.mathtext import MathTextParser
+
     if labels is None:
         return None
     texts = [labels] if isinstance(labels, str) else [str(text) for text in labels]
     if len(texts) != count:
         raise ArgumentError(f"{name} must have one text for each of the {count} {what}, found {len(texts)}: {texts}.")
+    for text in filter(is_math_text, texts):
+        try:
+            MathTextParser("path").parse(text)
+        except ValueError as error:
+            raise ArgumentError(
+                f"The mathematics of {text!r} in {name} cannot be drawn: it should be as matplotlib reads TeX between "
+                "dollars. A dollar that is one is written \\$."
+            ) from error
     return texts
 
 

@@ -7,6 +7,7 @@ from homing.posteriors.divided import DividedPosterior
 from homing.posteriors.ensemble import Ensemble
 from homing.posteriors.files import load, restore
 from homing.posteriors.hybrid import HybridPosterior
+from homing.posteriors.identity import identity
 from homing.posteriors.mixed import EnsemblePosterior
 from homing.posteriors.observation import check_observation
 from homing.posteriors.posterior import Posterior
@@ -47,6 +48,7 @@ __all__ = [
     "check_observation",
     "coordinates",
     "ensemble_at_each",
+    "identity",
     "likelihood_ensemble",
     "load",
     "restore",

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from homing.diagnostics import Check
+from homing.names import named
 from homing.report import figures
 from homing.report.html import Html, code, folded, paragraph, table, tag
 from homing.report.recipe import recipe
@@ -89,12 +90,11 @@ def _where(learned: Learned) -> str:
 
 
 def _summary(story: Story, learned: Learned) -> Html:
-    names = story.labels or [f"theta[{j}]" for j in range(learned.draws.shape[1])]
     quantiles = np.quantile(learned.draws, _QUANTILES, axis=0).T
     mean, deviation, before = learned.draws.mean(0), learned.draws.std(0), learned.prior.std(0)
     head = ["parameter", "mean", "sd", *(f"{share:.3g} %" for share in 100 * np.array(_QUANTILES)), "sd / prior's"]
     rows = []
-    for j, name in enumerate(names):
+    for j, name in enumerate(story.names):
         values = [mean[j], deviation[j], *quantiles[j]]
         rows.append([name, *(_rounded(value, deviation[j]) for value in values), f"{deviation[j] / before[j]:.3f}"])
         if story.points is not None:
@@ -136,14 +136,14 @@ def verdict_section(story: Story) -> Html:
     return section(
         "verdict",
         title,
-        tag("p", check.sentence, class_=f"sentence {check.level}"),
-        _checks(check),
+        tag("p", named(check.sentence, story.names), class_=f"sentence {check.level}"),
+        _checks(check, story.names),
         paragraph(f"It cost {_many(check.num_simulations, 'simulation')}.") if check.num_simulations else None,
         pictures,
     )
 
 
-def _checks(check: Check) -> Html:
+def _checks(check: Check, names: list[str]) -> Html:
     head = ["check", "level", "reads", "statistic", "finds", "p", "n", "in words"]
     rows = []
     for verdict in check:
@@ -151,7 +151,7 @@ def _checks(check: Check) -> Html:
         finds = "" if verdict.resolution is None else f"{verdict.resolution:.2g}"
         level = tag("span", verdict.level, class_=f"level {verdict.level}")
         rows.append([verdict.name, level, verdict.reads, f"{verdict.statistic:.3g}", finds, p, f"{verdict.n:,}"])
-        rows[-1].append(tag("span", verdict.sentence, class_="words"))
+        rows[-1].append(tag("span", named(verdict.sentence, names), class_="words"))
     return table(head, rows, "What each check says", range(3, 7))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from homing.names import named
 from homing.report import figures
 from homing.report.html import Html, code, folded, paragraph, table
 from homing.report.sections import section, status_counts
@@ -44,7 +45,7 @@ def simulations_section(story: Story) -> Html:
         shown = "They were left out: the posterior is the one given that a simulation is valid."
         content += [paragraph(f"{failed.sum():,} of {done.sum():,} simulations gave no valid data. {shown}")]
         content += [figures.failures_figure(story, theta[done], failed[done])]
-        content += [paragraph(f"Round {r.round}: {r.failing}.") for r in story.records if r.failing]
+        content += [paragraph(f"Round {r.round}: {named(r.failing, story.names)}.") for r in story.records if r.failing]
         content += _why(theta[failed], status[failed], errors[failed])
     return section("simulations", "The simulations", content)
 

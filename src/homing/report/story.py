@@ -18,6 +18,7 @@ from homing.simulation import Round
 
 NUM_DRAWS = 5_000  # of the posterior that the page shows,
 NUM_EARLIER = 2_000  # and of each round's
+_LOWERED = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,15 @@ class Story:
     labels: list[str] | None
     points: np.ndarray | None
 
+    @property
+    def names(self) -> list[str]:
+        """The parameters' names, or those that the figures give to parameters without."""
+        if self.labels is not None:
+            return self.labels
+        theta = self.learned.draws if self.learned else next((known.theta for known in self.rounds.values()), None)
+        d = 0 if theta is None else theta.shape[1]
+        return [f"θ{j}".translate(_LOWERED) for j in range(1, d + 1)]
+
 
 def tell(
     run: OpenedRun,
@@ -88,7 +98,7 @@ def tell(
 
     Args:
         run: The run.
-        check: What diagnostics said of its posterior; by default what the run keeps of its newest posterior.
+        check: What diagnostics said of its posterior; by default what the run keeps of the newest check of it at x_o.
         labels: The parameters' names; by default those in the run file, if there are.
         points: True parameters, shape (d,).
         x: The observation, where the run does not know it.
@@ -110,27 +120,21 @@ def tell(
     learned, missing = _learn(run, records, x, posterior, points, {} if memory is None else memory)
     name = "A run in memory" if run.path is None else run.path.name
     source = "run = inference.view" if run.path is None else f"run = homing.open({str(run.path)!r})"
-    told, checked = _checked(run, check, None if posterior else _newest(rounds, records))
+    kept = run.check_of(learned and learned.posterior, learned and learned.x_o)
+    told, checked = _checked(run, check, kept)
     return Story(name, source, facts, rounds, records, learned, missing, told, checked, names, points)
 
 
-def _checked(run: OpenedRun, given: Check | None, newest: int | None) -> tuple[Check | None, str]:
-    """The check that the page tells, and the code that makes it; `newest` is the place of one that the run keeps."""
-    if given is None and newest is None:
+def _checked(run: OpenedRun, given: Check | None, place: int | None) -> tuple[Check | None, str]:
+    """The check that the page tells, and the code that makes it; `place` is that of one that the run keeps."""
+    if given is None and place is None:
         return None, ""
     kept = run.checks
-    place = newest if given is None else kept.index(given) if given in kept else None
+    if given is not None:
+        place = kept.index(given) if given in kept else None
     if place is not None:
         return kept[place], f"check = run.checks[{place}]"
     return given, "# check: what the report was given, homing.report(..., check=check)"
-
-
-def _newest(rounds: Mapping[int, Round], records: Rounds) -> int | None:
-    """The place of the newest check in the run, if it is of the newest posterior: nothing was learned since."""
-    checks = [known for number, known in rounds.items() if number < 0 and known.result is not None]
-    if not checks or not records or checks[-1].proposal["after"] != records[-1].round:
-        return None
-    return len(checks) - 1
 
 
 def _learn(

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from homing.diagnostics import Check
 from homing.diagnostics.verdict import check_from_json
 from homing.errors import NotTrainedError
 from homing.estimators import Builder
-from homing.posteriors import Posterior, restore
+from homing.posteriors import Posterior, identity, restore
 from homing.posteriors.serialize import Packed, unpack
 from homing.priors import Prior, as_prior
 from homing.runs.rounds import RoundRecord, Rounds
@@ -33,6 +35,17 @@ class OpenedRun(RunView):
     def checks(self) -> tuple[Check, ...]:
         """What checks that spent simulations said, in their order."""
         return tuple(check_from_json(result.record, result.arrays) for number, result in self._results() if number < 0)
+
+    def check_of(self, posterior: Posterior | None, x_o: np.ndarray | None) -> int | None:
+        """The place among `checks` of the newest that is of a posterior at x_o; None if there is none.
+
+        A posterior that no file holds, None, is taken for the one that was checked after the newest round.
+        """
+        of = None if posterior is None else identity(posterior, x_o)
+        checked = [self.rounds[number].proposal for number, _ in self._results() if number < 0]
+        newest = max((record.round for record in self.records), default=0)
+        places = [k for k, each in enumerate(checked) if each["of"] == of and (of or each["after"] == newest)]
+        return places[-1] if places else None
 
     def _results(self) -> list[tuple[int, Result]]:
         return [(number, known.result) for number, known in self.rounds.items() if known.result is not None]
