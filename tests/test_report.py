@@ -202,7 +202,7 @@ def test_failures_are_counted_grouped_and_placed(run, written):
     assert f"{failed + invalid} of 300 simulations gave no valid data" in written.text
     assert f"{failed} × ValueError: {EVIL.replace('(1)', '(…)')} diverged at t = …" in written.text
     assert f"{invalid} × NaN or infinite data" in written.text
-    assert "100% fail where theta[0] >" in written.text
+    assert f"100% fail where {LABELS[0]} >" in written.text  # as its figure calls it
     assert "first at theta = [1." in written.text
 
 
@@ -348,7 +348,10 @@ def test_from_a_live_object_and_from_what_open_returned(run, tmp_path):
     assert [figure["id"] for figure in found.all("figure")] == ["figure-posterior", *FIGURES[1:3], "figure-failures"]
     assert len(started.rounds) == 2
     with homing.open(run) as opened:
-        assert "small.homing" in read(homing.report(opened, tmp_path / "opened.html")).text
+        text = read(homing.report(opened, tmp_path / "opened.html")).text
+        assert "small.homing" in text
+        assert "100% fail where θ₁ >" in text  # as its figure calls it
+        assert "where theta[0]" not in text
         assert len(opened.records) == 2  # it is still open
     assert str(started.view).startswith("round 1: 100 simulations planned")
     started.close()
@@ -358,7 +361,7 @@ def test_the_runs_own_check_is_told_until_more_is_learned(tmp_path):
     started = by_hand()
     check = started.check(60)
     found = read(started.report(tmp_path / "checked.html"))
-    assert check.sentence in found.text
+    assert check.sentence.replace("theta[0]", "θ₁").replace("theta[1]", "θ₂") in found.text
     assert "Not checked" not in found.text
     pictured = [figure["id"] for figure in found.all("figure") if figure["id"].startswith("figure-check")]
     assert [list(check)[int(name.rpartition("-")[2])].name for name in pictured] == PICTURED

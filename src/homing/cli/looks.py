@@ -80,20 +80,33 @@ def status(
     """
     with opened(path, problem) as view:
         state = State.of(view)
-        summary = checked = None
-        if state.learned and not no_posterior and (posterior := view.posterior()).default_x is not None:
+        summary, posterior = None, _learned_last(view, state, no_posterior)
+        x_o = None if posterior is None or posterior.default_x is None else posterior.condition_of()
+        if posterior is not None and x_o is not None and not no_posterior:
             summary = summarise(posterior, labels_in(view))
-            place = view.check_of(posterior, posterior.condition_of())
-            checked = None if place is None else named(view.checks[place].sentence, labels_in(view))
+        place = view.check_of(posterior, x_o)
+        checked = None if place is None else named(view.checks[place].sentence, labels_in(view))
     if json:
-        posterior = None if summary is None else summary.as_list()
-        print(jsonlib.dumps({"run": str(path), **state.as_dict(), "check": checked, "posterior": posterior}))
+        told = None if summary is None else summary.as_list()
+        print(jsonlib.dumps({"run": str(path), **state.as_dict(), "check": checked, "posterior": told}))
         return
     print(wrapped(f"{path}: {state.heading}") + f"\n\n{state}")
     if checked is not None:
         print(wrapped(f"Its newest check: {checked}"))
     if summary is not None:
         print(f"\nThe posterior after round {state.learned}:\n{summary}")
+
+
+def _learned_last(view: OpenedRun, state: State, may_be_missing: bool) -> Posterior | None:
+    """The newest posterior, if there is one; or none too where it cannot be made from the file alone."""
+    from homing.errors import HomingError
+
+    try:
+        return view.posterior() if state.learned else None
+    except HomingError:
+        if may_be_missing:
+            return None
+        raise
 
 
 @dataclass(frozen=True)
