@@ -7,8 +7,8 @@ in less than one case in two hundred is something to know. One that it would sho
 that is large besides, means that the posterior is wrong, unless it is wrong on the safe side: too wide. Eight
 diagnostics of a check are judged so, and one in a hundred right observations counts as unlike what the prior predicts,
 and one as unlike what the posterior does. So a whole check, however its diagnostics depend on each other, finds by
-their p-values something to know in at most six right posteriors in a hundred. Holm's levels would give the same answers: they differ only in what else they name once
-something was found.
+their p-values something to know in at most six right posteriors in a hundred. Holm's levels would give the same
+answers: they differ only in what else they name once something was found.
 
 Source: Holm, *A simple sequentially rejective multiple test procedure*, 1979, https://www.jstor.org/stable/4615733.
 """
