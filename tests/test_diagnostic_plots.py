@@ -315,6 +315,17 @@ def test_losses_mark_what_was_kept():
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["round 1"]
 
 
+def test_losses_that_explode_after_the_best_do_not_hide_the_others():
+    falling = np.concatenate([np.linspace(3.0, -2.0, 80), np.full(40, -1.9)])
+    exploding = np.concatenate([falling[:100], np.geomspace(1.0, 500.0, 20)])
+    early = np.full(120, 9.0)  # a round whose best is far above the others'
+    for members in ([falling, exploding], [falling, exploding, early]):
+        _, ax = plots.loss_plot([members])
+        low, high = ax.get_ylim()
+        assert low < -2.0
+        assert max(2.0, members[-1].min()) < high < 50.0
+
+
 def test_failures_are_shares():
     theta = RNG.uniform(size=(4000, 2))
     _, axes = plots.failures_plot(theta, theta[:, 0] > 0.8)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
 
 _SETTLED = 0.1  # of the epochs, after which losses decide the range that is shown
+_RISE = 2.0  # how far above three quarters of the losses it may go, as a multiple of their range
 
 
 def loss_plot(
@@ -37,7 +38,8 @@ def loss_plot(
         ax: Axes to draw in, instead of a new figure's.
 
     Returns:
-        The figure and its axes. The first tenth of the epochs does not widen the range that is shown.
+        The figure and its axes. Neither the first tenth of the epochs nor what rises far above the rest after the
+        weights that were kept widens the range that is shown.
 
     Raises:
         ArgumentError: If there is no loss at all.
@@ -55,15 +57,17 @@ def loss_plot(
     if len(names) != len(rounds):
         raise ArgumentError(f"labels must have one text for each of the {len(rounds)} rounds, found {len(names)}.")
     figure, panel = look.one_panel(ax, fig_size)
-    colors, named = look.shades(len(rounds)), set()
+    colors, named, kept = look.shades(len(rounds)), set(), []
     for k, curve in curves:
         label = None if k in named else names[k]
         named.add(k)
         panel.plot(np.arange(1, len(curve) + 1), curve, color=colors[k], linewidth=1.1, label=label)
         best = int(np.nanargmin(curve)) if np.isfinite(curve).any() else 0
+        kept.append(float(curve[best]))
         panel.plot(best + 1, curve[best], "o", color=colors[k], markersize=5, markeredgecolor=look.paper())
     settled = np.concatenate([curve[int(_SETTLED * len(curve)) :] for _, curve in curves])
-    low, high = np.nanmin(settled), np.nanmax(settled)
+    low, most, high = np.nanquantile(settled, [0, 0.75, 1])
+    high = min(high, np.nanmax([most + _RISE * (most - low), *kept]))
     margin = 0.05 * (high - low) or 0.5
     panel.set(xlabel="epoch", ylabel="held-out loss (nats)", ylim=(low - margin, high + margin), xlim=(0, None))
     look.head(panel, title, columns=5)

@@ -149,7 +149,7 @@ def losses_figure(story: Story) -> Html | None:
         lambda fig: loss_plot(histories, ax=fig.subplots()),
         f"The loss on held-out rows, epoch by epoch, in {len(histories)} rounds.",
         "The loss on rows that training did not see, of each member; dots mark the weights that were kept. A line that "
-        "still falls at its end was stopped too early. Losses of different rounds are of different rows.",
+        "still falls at its end was stopped too early; some may rise out of sight after it. Losses of different rounds are of different rows.",
         "plots.loss_plot([record.losses for record in run.records])",
     )
 
@@ -162,7 +162,8 @@ def verdict_figure(story: Story, verdict: Verdict, number: int) -> Html | None:
 
     def shown(size: tuple[float, float], draw: Callable[[Figure], Any], plot: str, caption: str) -> Html:
         made = f"{story.checked}\nplots.{plot}"
-        return figure(story, name, size, draw, f"{verdict.name}: {verdict.sentence}", caption, made)
+        told = f"{verdict.name[0].upper()}{verdict.name[1:]}. {caption}"
+        return figure(story, name, size, draw, f"{verdict.name}: {verdict.sentence}", told, made)
 
     if {"ranks", "num_draws"} <= curves.keys():
         return shown(

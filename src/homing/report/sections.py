@@ -50,8 +50,10 @@ def head_section(story: Story) -> Html:
     valid = sum(row["ok"] for row in counts.values())
     seconds = sum(sum(record.seconds.values()) for record in story.records)
     rounds = sum(number > 0 for number in story.rounds)  # the others are of checks
-    told = [f"{_many(rounds, 'round')}, {_many(done, 'simulation')}"]
-    told += [f"{done - valid:,} of them without valid data"] if done > valid else []
+    checking = sum(sum(row.values()) - row["planned"] for number, row in counts.items() if number < 0)
+    told = [f"{_many(rounds, 'round')}, {_many(done - checking, 'simulation')}"]
+    told += [f"{checking:,} more to check it"] if checking else []
+    told += [f"{done - valid:,} of all without valid data"] if done > valid else []
     told += [f"{_span(seconds)} of work"] if seconds else []
     answer, level = "Not checked", "none"
     if story.check is not None:
