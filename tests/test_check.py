@@ -12,9 +12,10 @@ import homing
 from homing.diagnostics import fit_predictive
 from homing.errors import ArgumentError, NotTrainedError, ObservationError
 from homing.estimators import posterior_nn
-from homing.inference import SNPE
+from homing.inference import SNPE, left_out, sides
 from homing.inference.apart import Apart
 from homing.inference.check import _about_x_o, _near, _pool_about, _pool_near, _z_scores
+from homing.inference.learner import windows
 from homing.inference.sides import SideOptions
 from homing.posteriors import Conditionals, MCMCPosterior, Posterior
 from homing.priors import BoxUniform, as_prior
@@ -342,6 +343,23 @@ def test_a_check_is_of_one_posterior_at_one_x_o(finished, tmp_path):
     with homing.open(tmp_path / "run.homing") as view:
         assert view.checks[view.check_of(view.posterior(), X_O)] == here
     inference.close()
+
+
+def test_the_rows_said_to_be_left_out_are_those_that_were(monkeypatch):
+    seen = {}
+    for room in (sides, left_out):
+
+        def told(order, members, room=room):
+            seen.setdefault(room, []).append((order, windows(order, members)))
+            return seen[room][-1][1]
+
+        monkeypatch.setattr(room, "windows", told)
+    inference = snpe(simulator())
+    inference.run(X_O, 300, 2, options=TINY)
+    assert inference.check(0)["left-out rows"].n >= 30
+    for learned, checked in zip(seen[sides][-1], seen[left_out][0]):
+        np.testing.assert_array_equal(learned, checked)
+    assert len(seen[sides][-1][0]) < 300  # not all rows are within the region
 
 
 def test_what_a_posterior_left_out_is_known_of_the_last_one_alone(finished):

@@ -25,7 +25,7 @@ from homing.errors import ArgumentError, ObservationError, SimulationError
 from homing.estimators.validity import Validity
 from homing.inference.campaign import Campaign
 from homing.inference.failing import LEAST_ROWS, valid_where
-from homing.inference.learner import Learned, Learner, Material
+from homing.inference.learner import Learned, Learner, Material, enough, order_of
 from homing.inference.methods import Method
 from homing.inference.options import as_settings
 from homing.posteriors import HybridPosterior, Posterior, SampledPosterior, check_observation
@@ -218,9 +218,7 @@ class Drive:
         began = time.perf_counter()
         data = self._campaign.dataset(0.1)
         self._check_shape(data.x.shape[1:])
-        weights = self.method.weigh(data)
-        if (weights > 0).sum() < LEAST_ROWS:
-            weights = np.ones(len(weights))
+        weights = enough(self.method.weigh(data))
         used = weights > 0
         loss = self.method.loss if len(data.proposals) > 1 else MaximumLikelihood()
         z, x = self._prior.to_normal(data.theta[used]), data.x[used]
@@ -229,7 +227,7 @@ class Drive:
             z=z,
             x=x,
             weight=weights[used],
-            order=random.generator(self._campaign.seed, "order").random(len(used))[used],
+            order=order_of(self._campaign.seed, len(used))[used],
             loss=loss,
             proposal=data.newest,
             as_if_from_prior=isinstance(loss, MaximumLikelihood),

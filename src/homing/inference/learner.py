@@ -8,8 +8,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from homing import random
 from homing.errors import ArgumentError
 from homing.estimators.validity import Validity
+from homing.inference.failing import LEAST_ROWS
 from homing.posteriors import Posterior
 from homing.priors import Prior
 from homing.proposals import Proposal
@@ -133,6 +135,16 @@ def check_options(options: Any, own: Any, free: Sequence[str], name: str) -> Lea
     if isinstance(members, bool) or not isinstance(members, (int, np.integer)) or members < 1:
         raise ArgumentError(f"members must be a whole number, one or larger, found {members!r}.")
     return options
+
+
+def enough(weights: np.ndarray) -> np.ndarray:
+    """What each row counts for; all the same where too few rows would be left."""
+    return weights if (weights > 0).sum() >= LEAST_ROWS else np.ones(len(weights))
+
+
+def order_of(seed: int, num: int) -> np.ndarray:
+    """A run's fixed order of its rows, shape (num,): that of more rows begins with the same numbers."""
+    return random.generator(seed, "order").random(num)
 
 
 def windows(order: np.ndarray, members: int) -> np.ndarray:

@@ -15,9 +15,9 @@ from homing import random
 from homing.errors import ArgumentError, NotTrainedError, PriorError
 from homing.inference.campaign import Campaign
 from homing.inference.driver import Drive, Stop, check_driver, check_first_round
-from homing.inference.failing import LEAST_ROWS, valid_where
+from homing.inference.failing import valid_where
 from homing.inference.inference import Inference
-from homing.inference.learner import Learned, Learner, Material, check_options
+from homing.inference.learner import Learned, Learner, Material, check_options, enough, order_of
 from homing.inference.methods import METHODS, Method, as_method
 from homing.inference.options import TrainOptions, as_settings, train_options
 from homing.inference.running import DEFAULTS, Running
@@ -301,17 +301,15 @@ class Sequential(Inference):
             self._say(f"What was learned after round {newest} is in the run file.")
             return self._learned
         began = time.perf_counter()
-        weight = self._weigh(data)
+        weight = enough(self._weigh(data))
         used = weight > 0
-        if used.sum() < LEAST_ROWS:
-            weight, used = np.ones(len(weight)), np.ones(len(weight), bool)
         learned = self._learned = learner.learn(
             Material(
                 prior=self.prior,
                 z=self.prior.to_normal(data.theta[used]),
                 x=data.x[used],
                 weight=weight[used],
-                order=random.generator(self.seed, "order").random(len(used))[used],
+                order=order_of(self.seed, len(used))[used],
                 loss=MaximumLikelihood(),
                 proposal=data.newest,
                 as_if_from_prior=True,

@@ -29,7 +29,7 @@ from homing import random
 from homing.errors import ArgumentError
 from homing.estimators import RatioBuilder, classifier_nn
 from homing.inference.failing import valid_where
-from homing.inference.learner import Material
+from homing.inference.learner import Material, order_of
 from homing.inference.methods import METHODS
 from homing.inference.options import as_settings
 from homing.inference.ratios import RatioLearner
@@ -101,7 +101,7 @@ class _Ratio(Sampled):
                 z=prior.to_normal(data.theta[:, chosen]),
                 x=data.x,
                 weight=METHODS["mixture"].weigh(data),
-                order=random.generator(self.seed, "order").random(len(data.x)),
+                order=order_of(self.seed, len(data.x)),
                 loss=MaximumLikelihood(),
                 proposal=data.newest,
                 as_if_from_prior=True,

@@ -149,7 +149,8 @@ def losses_figure(story: Story) -> Html | None:
         lambda fig: loss_plot(histories, ax=fig.subplots()),
         f"The loss on held-out rows, epoch by epoch, in {len(histories)} rounds.",
         "The loss on rows that training did not see, of each member; dots mark the weights that were kept. A line that "
-        "still falls at its end was stopped too early; some may rise out of sight after it. Losses of different rounds are of different rows.",
+        "still falls at its end was stopped too early; one that explodes after its dot goes out of sight. Losses of "
+        "different rounds are of different rows.",
         "plots.loss_plot([record.losses for record in run.records])",
     )
 
