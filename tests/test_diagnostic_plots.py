@@ -27,7 +27,8 @@ LONG = ["initially_infected_share_of_the_population", "rate of recovery (1/day)"
 
 
 @pytest.fixture(autouse=True)
-def _no_warning_and_no_figure_left():
+def _nothing_shown_no_warning_and_no_figure_left(monkeypatch):
+    monkeypatch.setattr(pyplot, "show", lambda *_, **__: pytest.fail("a figure was shown"))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.filterwarnings(

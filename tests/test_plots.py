@@ -21,9 +21,10 @@ GAUSS = RNG.standard_normal((4000, 3)) @ np.array([[1, 0.8, 0], [0, 0.6, 0.3], [
 
 
 @pytest.fixture(autouse=True)
-def _no_warning_and_no_figure_left():
+def _nothing_shown_no_warning_and_no_figure_left(monkeypatch):
     from matplotlib import pyplot
 
+    monkeypatch.setattr(pyplot, "show", lambda *_, **__: pytest.fail("a figure was shown"))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.filterwarnings(
