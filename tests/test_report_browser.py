@@ -17,8 +17,8 @@ from matplotlib import image
 import homing
 from homing.report.server import Server
 from homing.simulation import Outcomes, open_store
-from runs import EVIL, LABELS, X_O, driven
-from test_report import FIGURES, some_check
+from runs import EVIL, LABELS, X_O, by_hand, driven
+from test_report import FIGURES, PICTURED, some_check
 
 PHONE, DESK = {"width": 360, "height": 740}, {"width": 1200, "height": 900}
 FLAGS = (
@@ -107,12 +107,7 @@ def address(run):
 @pytest.mark.parametrize(("size", "scheme"), [(DESK, "light"), (DESK, "dark"), (PHONE, "light"), (PHONE, "dark")])
 def test_every_figure_is_there_and_nothing_goes_wrong(look, address, size, scheme):
     seen = look(address, size, scheme)
-    boxes = seen.page.evaluate("""() => Object.fromEntries([...document.querySelectorAll("figure")].map((figure) => {
-      const { width, height } = figure.querySelector("svg").getBoundingClientRect();
-      return [figure.id, [width, height]];
-    }))""")
-    assert list(boxes) == [*FIGURES, "figure-failures"]
-    assert all(width > 150 and height > 80 for width, height in boxes.values()), boxes
+    assert figures_with_ink(seen) == [*FIGURES, "figure-failures"]
     assert seen.said == []
     assert [request for request in seen.asked if not request.startswith(("data:", address))] == []
     assert seen.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
@@ -120,10 +115,34 @@ def test_every_figure_is_there_and_nothing_goes_wrong(look, address, size, schem
     assert picture.shape[0] > 2000
     assert picture.std() > 0.05
     assert (np.median(picture) < 0.2) == (scheme == "dark")
-    for name in boxes:  # not a blank: some ink on some paper, and colour
+
+
+def figures_with_ink(seen):
+    """The names of the page's figures, none of them a blank: some ink on some paper, and colour."""
+    boxes = seen.page.evaluate("""() => Object.fromEntries([...document.querySelectorAll("figure")].map((figure) => {
+      const { width, height } = figure.querySelector("svg").getBoundingClientRect();
+      return [figure.id, [width, height]];
+    }))""")
+    assert all(width > 150 and height > 80 for width, height in boxes.values()), boxes
+    for name in boxes:
         part = pixels(seen.page.locator(f"#{name} svg").screenshot())
         assert part.std() > 0.02, name
         assert (part.max(2) - part.min(2)).max() > 0.3, name
+    return list(boxes)
+
+
+def test_every_picture_of_a_real_check_is_there(look, tmp_path):
+    started = by_hand()
+    check = started.check(60)
+    seen = look(started.report(tmp_path / "checked.html").as_uri(), PHONE)
+    pictured = [k for k, verdict in enumerate(check) if verdict.curves and verdict.name in PICTURED]
+    assert [list(check)[k].name for k in pictured] == PICTURED
+    assert figures_with_ink(seen) == [*FIGURES[:3], *(f"figure-check-{k}" for k in pictured), "figure-failures"]
+    for k in pictured:  # each says of which check it is
+        caption = seen.page.locator(f"#figure-check-{k} figcaption").text_content()
+        assert caption.lower().startswith(f"{list(check)[k].name.lower()}. ")
+    assert seen.said == []
+    started.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
