@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ import pytest
 
 import homing
 from homing import embeddings
-from homing.cli import main
+from homing.cli import app, failures, main
 from homing.estimators import classifier_nn, likelihood_nn
 from homing.inference import SNPE, SideOptions, Stop, TrainOptions
 from homing.inference.infer import METHODS
@@ -187,6 +188,38 @@ def test_the_readmes_figures_are_those_of_the_benchmarks():
     numbers = [float(cell.replace(",", "")) for cell in figures if re.fullmatch(r"[\d,]*\.?\d+", cell)]
     assert len(numbers) > 15
     assert not set(numbers) - known
+
+
+def test_the_first_page_tells_of_every_extra():
+    """And of what each brings for users, by the names of the packages."""
+    text = (DOCS / "index.md").read_text(encoding="utf-8")
+    told = dict(re.findall(r"^\| `(\w+)` \| (.*?) \|", text, re.MULTILINE))
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    assert set(told) == set(extras)
+    spelled = {"torch": "PyTorch", "arviz": "ArviZ"}
+    for extra in set(extras) - {"docs", "test"}:
+        assert told[extra] == ", ".join(
+            spelled.get(name := re.match(r"[\w-]+", package)[0], name) for package in extras[extra]
+        )
+    other = re.match(r"homing\[(.*)\]", extras["docs"][0])[1].split(",")
+    assert re.findall(r"`(\w+)`", told["docs"]) == other
+    assert set(re.match(r"homing\[(.*)\]", extras["test"][0])[1].split(",")) == set(extras) - {"test"}
+
+
+def test_every_exit_code_is_told():
+    """Where commands are told of, in their help, and to who calls them from Python."""
+    codes = {value for name, value in vars(failures).items() if name.isupper() and isinstance(value, int)} | {
+        app._PIPE_CLOSED
+    }
+    page = (
+        (DOCS / "command-line.md")
+        .read_text(encoding="utf-8")
+        .partition("The exit code is ")[2]
+        .partition("An\nerror")[0]
+    )
+    texts = page, app.homing_.__doc__.partition("Exit codes: ")[2], main.__doc__.partition("The exit code: ")[2]
+    for text in texts:
+        assert {int(number) for number in re.findall(r"\b\d+\b", text)} == codes
 
 
 def test_the_guide_for_users_of_sbi_names_what_there_is():
