@@ -4,6 +4,7 @@ import html
 import importlib.util
 import inspect
 import json
+import pkgutil
 import re
 import shlex
 import subprocess
@@ -139,6 +140,25 @@ def test_the_documentation_builds_without_a_warning(tmp_path, monkeypatch):
     for page in pages:
         text = NOT_READ.sub("", (tmp_path / page).read_text(encoding="utf-8"))
         assert not RAW_TEX.findall(html.unescape(TAG.sub("", text))), page
+
+
+def test_every_room_has_its_page_of_reference():
+    """Every room that lists what it publishes, or that a page names."""
+    pages = (path for path in DOCS.rglob("*.md") if "_build" not in path.parts)
+    named = {name for page in pages for name in re.findall(r"homing\.(\w+)", page.read_text(encoding="utf-8"))}
+    rooms = {module.name for module in pkgutil.iter_modules(homing.__path__)}
+    public = {room for room in rooms if hasattr(importlib.import_module(f"homing.{room}"), "__all__")}
+    listed = re.search(
+        r"^:maxdepth: 1\n\n(.*?)^```", (DOCS / "api" / "index.md").read_text(), re.MULTILINE | re.DOTALL
+    )[1]
+    assert public | (named & rooms) <= set(listed.split())
+    for room in set(listed.split()) - {"face"}:
+        text = (DOCS / "api" / f"{room}.md").read_text(encoding="utf-8")
+        assert text.startswith(f"# `homing.{room}`\n")
+        names = getattr(importlib.import_module(f"homing.{room}"), "__all__", [])
+        assert f".. automodule:: homing.{room}\n   :members:" in text or all(
+            f"homing.{room}.{name}" in text for name in names
+        )
 
 
 OPTIONS = [
