@@ -1,5 +1,6 @@
 """The documentation: each page's code and commands run as they are printed, and all builds without a warning."""
 
+import ast
 import html
 import importlib.util
 import inspect
@@ -10,13 +11,14 @@ import shlex
 import subprocess
 import sys
 import tomllib
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import homing
-from homing import embeddings
+from homing import embeddings, posteriors
 from homing.cli import app, failures, main
 from homing.estimators import classifier_nn, likelihood_nn
 from homing.inference import SNPE, SideOptions, Stop, TrainOptions
@@ -181,6 +183,43 @@ def test_a_page_tells_of_every_option(call):
     }
     named = inspect.signature(call).parameters.values()
     assert not {option.name for option in named if option.kind is not option.VAR_KEYWORD} - words - {"self"}
+
+
+def table(page, heading):
+    """The rows below a heading of a page, each a list of its cells."""
+    text = (DOCS / page).read_text(encoding="utf-8").partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    rows = [line.strip("|").split(" | ") for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in row] for row in rows[2:]]
+
+
+def test_the_settings_of_methods_are_those_of_the_code():
+    rows = table("how-to/methods.md", "A method's own settings")
+    assert len(rows) == 7
+    for methods, setting, _ in rows:
+        name, value = re.fullmatch(r"`(\w+)=(.*)`", setting).groups()
+        for method in map(METHODS.__getitem__, re.findall(r"`(\w+)`", methods)):
+            parameters = inspect.signature(method).parameters
+            assert name in parameters
+            if name == "loss_options":
+                defaults = {field.name: field.default for field in fields(method.loss)}
+                given = ast.literal_eval(value)
+                assert given == {option: defaults[option] for option in given}
+            elif value:
+                assert parameters[name].default == ast.literal_eval(value)
+    told = {
+        (method, option)
+        for methods, setting, _ in rows
+        for method in re.findall(r"`(\w+)`", methods)
+        for option in re.findall(r'"(\w+)"', setting)
+    }
+    assert told == {(m.name, field.name) for m in METHODS.values() if hasattr(m, "loss") for field in fields(m.loss)}
+
+
+def test_the_settings_of_samplers_are_those_of_the_code():
+    for value, settings in table("how-to/methods.md", "How a posterior is drawn"):
+        (kind,) = {getattr(posteriors, name) for name in re.findall(r"`(\w+)\(", value)}
+        names = [field.name for field in fields(kind) if field.name != "method"]
+        assert re.findall(r"`(\w+)`", settings) == names
 
 
 @pytest.mark.parametrize("method", dict.fromkeys(METHODS.values()), ids=lambda method: method.__name__)
