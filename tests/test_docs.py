@@ -237,16 +237,55 @@ def test_links_lead_to_what_is_there(page):
     assert not [link for link in links if not (ROOT / page).parent.joinpath(link).exists()]
 
 
+def rows_of(text):
+    """The rows of all tables in a text, numbers as numbers, by their first cell."""
+    rows = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("|")]
+    return {row[0].strip().strip("*"): [as_number(cell.strip()) for cell in row[1:]] for row in rows}
+
+
+def as_number(cell):
+    return float(cell.replace(",", "")) if re.fullmatch(r"[\d,]*\.?\d+", cell) else cell
+
+
+# Rows of the README's table of speed, by what they are called in that of the benchmarks.
+SPEED = {
+    "the tutorial (two rounds of 500), first run ever, s": "tutorial, NumPy, first run ever, s",
+    "the tutorial, compiled before, s": "tutorial, NumPy, compiled before, s",
+    "training a MAF, 10,000 simulations, rows x epochs / s": "training, MAF, N = 10,000",
+    "training a spline flow, likewise": "training, NSF, N = 10,000",
+    "draws from a MAF, 1 / s": "draws, MAF, 1 / s",
+    "draws from a spline flow, 1 / s": "draws, NSF, 1 / s",
+}
+
+
 def test_the_readmes_figures_are_those_of_the_benchmarks():
-    """Each number of its tables of measurements is in the table they were taken from."""
-    measured = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Measured")[2].partition("\n## ")[0]
+    """Each row of its tables of measurements is that of the table it was taken from."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Measured")[2].partition("\n## ")[0]
     source = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
-    known = {float(number.replace(",", "")) for number in re.findall(r"(?<![\w.])\d*[\d,]*\.?\d+", source)}
-    rows = [line for line in measured.splitlines() if line.startswith("|") and "---" not in line]
-    figures = [cell.strip() for row in rows for cell in row.split("|")[2:-1]]
-    numbers = [float(cell.replace(",", "")) for cell in figures if re.fullmatch(r"[\d,]*\.?\d+", cell)]
-    assert len(numbers) > 15
-    assert not set(numbers) - known
+    speed, accuracy = (
+        rows_of(source.partition(f"## {name}")[2].partition("\n## ")[0]) for name in ("Speed", "Accuracy")
+    )
+    told = rows_of(readme)
+    for name, row in SPEED.items():
+        assert told.pop(name) == speed[row][:2], name
+
+    published = " ".join(source.partition("Published, by")[2].split()).partition("corrected run: ")[2]
+    names = ("SNPE", "SNLE", "SNRE", "best method of each task")
+    scores = [re.search(rf"{name} (\.\d+) and (\.\d+)", published).groups() for name in names]
+    at = zip(("1,000", "10,000"), (accuracy["mean"][1], accuracy["mean"][4]), zip(*scores))
+    for number, own, others in at:
+        assert told.pop(f"{number} simulations") == [own, *map(float, others)], number
+    assert accuracy["mean of the 8 tasks"][0:3:2] == [accuracy["mean"][1], accuracy["mean"][4]]
+    headings = [row for row, cells in told.items() if set(row) != {"-"}]
+    assert headings == ["mean C2ST of the 8 tasks", "two processors, medians of 5"]  # and no row is left
+    assert told[headings[0]] == ["homing", "published: SNPE", "SNLE", "SNRE", "best method of each task"]
+
+
+def test_the_decision_on_jax_has_the_benchmarks_figures():
+    speed = rows_of((ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8"))
+    (reason,) = rows_of((DOCS / "decisions.md").read_text(encoding="utf-8"))["JAX inside"]
+    training, whole = (speed[f"tutorial, NumPy, compiled before{what}, s"] for what in (": training alone", ""))
+    assert [float(number) for number in re.findall(r"\d\.\d(?= s| and)", reason)] == [*training[:2], *whole[:2]]
 
 
 def test_the_first_page_tells_of_every_extra():
