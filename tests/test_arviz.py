@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats as st
 
-from homing.errors import ArgumentError, ObservationError, ShapeError
+from homing.errors import ArgumentError, MissingError, ObservationError, ShapeError
 from homing.priors import BoxUniform
 from learning import made, posterior_of
 
@@ -81,7 +81,7 @@ def test_errors_teach(posterior, monkeypatch):
     with pytest.raises(ObservationError, match="no x to condition on"):
         posterior_of(made("mdn"), PRIOR).to_arviz(8)
     monkeypatch.setitem(sys.modules, "arviz", None)
-    with pytest.raises(ImportError, match=r"to_arviz needs ArviZ: pip install 'homing\[arviz\]'"):
+    with pytest.raises(MissingError, match=r"to_arviz needs ArviZ, which is not installed: pip .*'homing\[arviz\]'"):
         posterior.to_arviz(8)
 
 

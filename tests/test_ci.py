@@ -25,6 +25,14 @@ def test_every_target_of_make_says_what_it_does():
         assert [line.split(maxsplit=2)[1:] for line in shown.splitlines()] == [[*pair] for pair in told.items()]
 
 
+def test_contributing_names_the_extras_that_are_tested_with_the_oldest():
+    (command,) = re.findall(r"oldest\.py ([\w ]+) >", (ROOT / "Makefile").read_text(encoding="utf-8"))
+    (row,) = re.findall(
+        r"^\| the oldest, (.*?) \|", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert re.findall(r"`(\w+)`", row) == command.split()
+
+
 def test_what_lint_checks_is_checked_before_each_commit():
     lint = re.findall(r"-m (\w+)", (ROOT / "Makefile").read_text(encoding="utf-8").split("\nlint:")[1].split("\n\n")[0])
     hooks = re.findall(r"entry: (\S+) -m (\w+)", (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))

@@ -20,10 +20,11 @@ import homing
 from homing.cli import main
 from homing.cli.driving import Plan, Shown
 from homing.cli.failures import exit_code, in_one_line, sentence
+from homing.cli.problem import load_problem
 from homing.cli.screen import Clock, LiveScreen, Screen
 from homing.cli.words import span
 from homing.diagnostics import Check, Verdict
-from homing.errors import ArgumentError, SimulationError
+from homing.errors import ArgumentError, MissingError, SimulationError
 from homing.inference import SNPE, Progress
 from homing.simulation import StoreError
 
@@ -149,6 +150,19 @@ def test_what_init_writes_runs_as_it_stands(tmp_path, monkeypatch, cli):
     assert [row["name"] for row in told["posterior"]] == ["amplitude", "decay"]
 
 
+def test_what_init_hints_at_loads_in_place_of_the_example(tmp_path, monkeypatch, cli):
+    monkeypatch.chdir(tmp_path)
+    np.savetxt("observed.csv", np.arange(10.0))
+    assert cli("init")[0] == 0
+    text = Path("problem.py").read_text()
+    (program,) = re.findall(r"^# (simulator = .*)$", text, re.MULTILINE)
+    (observed,) = re.findall(r"^# .*From a file: (x_o = .*)\.$", text, re.MULTILINE)
+    Path("problem.py").write_text(f"{text}\n{program}\n{observed}\n")
+    problem = load_problem(Path("problem.py"))
+    assert problem.simulator == homing.command("./sim {theta_file} {out_file} --seed {seed}")
+    assert problem.x_o.shape == (10,)
+
+
 def test_a_run_as_json_and_what_is_taken_from_it(finished, cli):
     code, out, err = cli("run", "quick.py", *TINY, "--json", "--quiet")
     told = json.loads(out)
@@ -194,6 +208,14 @@ def told_by(cli, *arguments):
     return json.loads(out)
 
 
+def test_a_table_without_its_package_says_what_to_install(finished, cli, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    code, out, err = cli("sample", "quick.homing", "-n", 5, "-o", "s.parquet")
+    assert (code, out) == (6, "")
+    needs = "a .parquet file needs pandas with pyarrow, which is not installed: pip install 'homing[parquet]'."
+    assert err == f"homing: {needs}\n"
+
+
 def test_export(finished, cli):
     arviz = pytest.importorskip("arviz")
     assert cli("export", "quick.homing")[:2] == (0, "The posterior is in quick.nc\n")
@@ -202,6 +224,65 @@ def test_export(finished, cli):
     posterior = arviz.from_netcdf("quick.nc").posterior
     assert posterior["parameter"].values.tolist() == ["mass", "spin"]
     assert posterior["theta"].shape[-1] == 2
+
+
+# Options ------------------------------------------------------------------------------------------------------------
+
+BARE = PROBLEM.partition("options =")[0]  # that of SNPE alone, and no simulator
+SLOW_AT_ONE_END = PROBLEM.replace("SECONDS", "30 if theta[0] > 1.5 else 0")
+SLOW_IF_LARGE = PROBLEM.replace("SECONDS", "0 if len(theta) <= 7 else 30").replace("batched = False", "batched = True")
+OWN = """
+class Triangles:
+    low, high = [-2.0, -2.0], [2.0, 2.0]
+
+    def sample(self, shape, rng):
+        return rng.triangular(-2.0, 0.0, 2.0, size=(*shape, 2))
+
+    def log_prob(self, theta):
+        return np.log(np.maximum(2 - np.abs(theta), 1e-300) / 4).sum(axis=1)
+
+
+prior = Triangles()
+options = SideOptions(options.builders, members=2, likelihood=None, fit=options.fit)
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "text", "fact", "value"),
+    [
+        ("ask p.py --method SNRE_B -o in.csv", BARE, "method", "SNRE_B"),
+        ("ask p.py --method SNLE --estimator nsf -o in.csv", BARE, "density_estimator", "nsf"),
+        ("ask p.py --method BNRE --estimator mlp -o in.csv", BARE, "classifier", "mlp"),
+        ("ask p.py --estimator mdn -o in.csv", BARE, "density_estimator", "mdn"),
+        ("run p.py --timeout 0.2 --rounds 1", SLOW_AT_ONE_END, "timeout", "0.2"),
+        ("run p.py --batch-size 7 --rounds 1", SLOW_IF_LARGE, "simulation_batch_size", "7"),
+    ],
+)
+def test_an_option_is_in_the_run_file(folder, cli, line, text, fact, value):
+    Path("p.py").write_text(text)
+    code, _, err = cli(*line.split(), "-n", 40, "--seed", 3, "--quiet")
+    assert code == 0, err
+    with homing.open("p.homing") as run:
+        settings, call = run.facts["settings"], run.facts["call"]["arguments"]
+        statuses = run.simulations()["status"].tolist()
+    told = settings[fact]["model"] if fact in ("density_estimator", "classifier") else {**settings, **call}[fact]
+    assert told == value
+    if line.startswith("run"):
+        late = statuses.count("timed_out")
+        assert statuses.count("ok") == 40 - late
+        assert (late > 0) == (fact == "timeout")
+
+
+def test_a_prior_of_ones_own_is_read_from_the_problem_file(folder, cli):
+    Path("p.py").write_text(PROBLEM.replace("SECONDS", "0") + OWN)
+    assert cli("run", "p.py", "-n", 40, "--rounds", 1, "--seed", 3, "--quiet")[0] == 0
+    code, _, err = cli("sample", "p.homing", "-n", 3)
+    assert code == 3
+    assert "prior" in err
+    assert cli("status", "p.homing", "--problem", "p.py")[0] == 0
+    code, out, _ = cli("sample", "p.homing", "-n", 3, "--problem", "p.py")
+    heading, *rows = out.splitlines()
+    assert (code, heading, len(rows)) == (0, "mass,spin", 3)
 
 
 # Ends, and going on -------------------------------------------------------------------------------------------------
@@ -613,6 +694,7 @@ def test_kinds_of_errors():
         (SimulationError("a"), 5, "a"),
         (ArgumentError("a\n  b\n  c\nD"), 2, "a; b; c. D"),
         (FileNotFoundError(2, "No such file", "x.csv"), 2, "x.csv cannot be used: No such file."),
+        (MissingError.of("a", "b", "c"), 6, "a needs b, which is not installed: pip install 'homing[c]'."),
         (ModuleNotFoundError("No module named 'a'", name="a"), 6, "No module named 'a'. Install it to use this: pip"),
         (ZeroDivisionError("by 0"), 70, "something went wrong that should not: ZeroDivisionError: by 0. The same"),
     ]
@@ -705,7 +787,7 @@ def test_without_typer_it_says_what_to_install():
     code = "import sys; sys.modules['typer'] = None; from homing.cli import main; sys.exit(main([]))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 6
-    assert done.stderr == "homing: the command line needs typer. Install it: pip install 'homing[cli]'\n"
+    assert done.stderr == "homing: the command line needs typer, which is not installed: pip install 'homing[cli]'.\n"
 
 
 @posix

@@ -1,21 +1,25 @@
 """The documentation: each page's code and commands run as they are printed, and all builds without a warning."""
 
+import ast
 import html
 import importlib.util
 import inspect
 import json
+import pkgutil
 import re
 import shlex
 import subprocess
 import sys
+import tomllib
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import homing
-from homing import embeddings
-from homing.cli import main
+from homing import embeddings, posteriors
+from homing.cli import app, failures, main
 from homing.estimators import classifier_nn, likelihood_nn
 from homing.inference import SNPE, SideOptions, Stop, TrainOptions
 from homing.inference.infer import METHODS
@@ -140,6 +144,25 @@ def test_the_documentation_builds_without_a_warning(tmp_path, monkeypatch):
         assert not RAW_TEX.findall(html.unescape(TAG.sub("", text))), page
 
 
+def test_every_room_has_its_page_of_reference():
+    """Every room that lists what it publishes, or that a page names."""
+    pages = (path for path in DOCS.rglob("*.md") if "_build" not in path.parts)
+    named = {name for page in pages for name in re.findall(r"homing\.(\w+)", page.read_text(encoding="utf-8"))}
+    rooms = {module.name for module in pkgutil.iter_modules(homing.__path__)}
+    public = {room for room in rooms if hasattr(importlib.import_module(f"homing.{room}"), "__all__")}
+    listed = re.search(
+        r"^:maxdepth: 1\n\n(.*?)^```", (DOCS / "api" / "index.md").read_text(), re.MULTILINE | re.DOTALL
+    )[1]
+    assert public | (named & rooms) <= set(listed.split())
+    for room in set(listed.split()) - {"face"}:
+        text = (DOCS / "api" / f"{room}.md").read_text(encoding="utf-8")
+        assert text.startswith(f"# `homing.{room}`\n")
+        names = getattr(importlib.import_module(f"homing.{room}"), "__all__", [])
+        assert f".. automodule:: homing.{room}\n   :members:" in text or all(
+            f"homing.{room}.{name}" in text for name in names
+        )
+
+
 OPTIONS = [
     *(SNPE, SNPE.__call__, SNPE.run, SNPE.iterate, SNPE.check, SNPE.report, SNPE.ask, SNPE.tell),
     *(SNPE.append_simulations, SNPE.train, SNPE.build_posterior),
@@ -162,6 +185,43 @@ def test_a_page_tells_of_every_option(call):
     assert not {option.name for option in named if option.kind is not option.VAR_KEYWORD} - words - {"self"}
 
 
+def table(page, heading):
+    """The rows below a heading of a page, each a list of its cells."""
+    text = (DOCS / page).read_text(encoding="utf-8").partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    rows = [line.strip("|").split(" | ") for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in row] for row in rows[2:]]
+
+
+def test_the_settings_of_methods_are_those_of_the_code():
+    rows = table("how-to/methods.md", "A method's own settings")
+    assert len(rows) == 7
+    for methods, setting, _ in rows:
+        name, value = re.fullmatch(r"`(\w+)=(.*)`", setting).groups()
+        for method in map(METHODS.__getitem__, re.findall(r"`(\w+)`", methods)):
+            parameters = inspect.signature(method).parameters
+            assert name in parameters
+            if name == "loss_options":
+                defaults = {field.name: field.default for field in fields(method.loss)}
+                given = ast.literal_eval(value)
+                assert given == {option: defaults[option] for option in given}
+            elif value:
+                assert parameters[name].default == ast.literal_eval(value)
+    told = {
+        (method, option)
+        for methods, setting, _ in rows
+        for method in re.findall(r"`(\w+)`", methods)
+        for option in re.findall(r'"(\w+)"', setting)
+    }
+    assert told == {(m.name, field.name) for m in METHODS.values() if hasattr(m, "loss") for field in fields(m.loss)}
+
+
+def test_the_settings_of_samplers_are_those_of_the_code():
+    for value, settings in table("how-to/methods.md", "How a posterior is drawn"):
+        (kind,) = {getattr(posteriors, name) for name in re.findall(r"`(\w+)\(", value)}
+        names = [field.name for field in fields(kind) if field.name != "method"]
+        assert re.findall(r"`(\w+)`", settings) == names
+
+
 @pytest.mark.parametrize("method", dict.fromkeys(METHODS.values()), ids=lambda method: method.__name__)
 def test_every_methods_mathematics_has_its_formula_and_its_source(method):
     text = inspect.getmodule(method).__doc__
@@ -177,16 +237,87 @@ def test_links_lead_to_what_is_there(page):
     assert not [link for link in links if not (ROOT / page).parent.joinpath(link).exists()]
 
 
+def rows_of(text):
+    """The rows of all tables in a text, numbers as numbers, by their first cell."""
+    rows = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("|")]
+    return {row[0].strip().strip("*"): [as_number(cell.strip()) for cell in row[1:]] for row in rows}
+
+
+def as_number(cell):
+    return float(cell.replace(",", "")) if re.fullmatch(r"[\d,]*\.?\d+", cell) else cell
+
+
+# Rows of the README's table of speed, by what they are called in that of the benchmarks.
+SPEED = {
+    "the tutorial (two rounds of 500), first run ever, s": "tutorial, NumPy, first run ever, s",
+    "the tutorial, compiled before, s": "tutorial, NumPy, compiled before, s",
+    "training a MAF, 10,000 simulations, rows x epochs / s": "training, MAF, N = 10,000",
+    "training a spline flow, likewise": "training, NSF, N = 10,000",
+    "draws from a MAF, 1 / s": "draws, MAF, 1 / s",
+    "draws from a spline flow, 1 / s": "draws, NSF, 1 / s",
+}
+
+
 def test_the_readmes_figures_are_those_of_the_benchmarks():
-    """Each number of its tables of measurements is in the table they were taken from."""
-    measured = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Measured")[2].partition("\n## ")[0]
+    """Each row of its tables of measurements is that of the table it was taken from."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Measured")[2].partition("\n## ")[0]
     source = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
-    known = {float(number.replace(",", "")) for number in re.findall(r"(?<![\w.])\d*[\d,]*\.?\d+", source)}
-    rows = [line for line in measured.splitlines() if line.startswith("|") and "---" not in line]
-    figures = [cell.strip() for row in rows for cell in row.split("|")[2:-1]]
-    numbers = [float(cell.replace(",", "")) for cell in figures if re.fullmatch(r"[\d,]*\.?\d+", cell)]
-    assert len(numbers) > 15
-    assert not set(numbers) - known
+    speed, accuracy = (
+        rows_of(source.partition(f"## {name}")[2].partition("\n## ")[0]) for name in ("Speed", "Accuracy")
+    )
+    told = rows_of(readme)
+    for name, row in SPEED.items():
+        assert told.pop(name) == speed[row][:2], name
+
+    published = " ".join(source.partition("Published, by")[2].split()).partition("corrected run: ")[2]
+    names = ("SNPE", "SNLE", "SNRE", "best method of each task")
+    scores = [re.search(rf"{name} (\.\d+) and (\.\d+)", published).groups() for name in names]
+    at = zip(("1,000", "10,000"), (accuracy["mean"][1], accuracy["mean"][4]), zip(*scores))
+    for number, own, others in at:
+        assert told.pop(f"{number} simulations") == [own, *map(float, others)], number
+    assert accuracy["mean of the 8 tasks"][0:3:2] == [accuracy["mean"][1], accuracy["mean"][4]]
+    headings = [row for row, cells in told.items() if set(row) != {"-"}]
+    assert headings == ["mean C2ST of the 8 tasks", "two processors, medians of 5"]  # and no row is left
+    assert told[headings[0]] == ["homing", "published: SNPE", "SNLE", "SNRE", "best method of each task"]
+
+
+def test_the_decision_on_jax_has_the_benchmarks_figures():
+    speed = rows_of((ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8"))
+    (reason,) = rows_of((DOCS / "decisions.md").read_text(encoding="utf-8"))["JAX inside"]
+    training, whole = (speed[f"tutorial, NumPy, compiled before{what}, s"] for what in (": training alone", ""))
+    assert [float(number) for number in re.findall(r"\d\.\d(?= s| and)", reason)] == [*training[:2], *whole[:2]]
+
+
+def test_the_first_page_tells_of_every_extra():
+    """And of what each brings for users, by the names of the packages."""
+    text = (DOCS / "index.md").read_text(encoding="utf-8")
+    told = dict(re.findall(r"^\| `(\w+)` \| (.*?) \|", text, re.MULTILINE))
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    assert set(told) == set(extras)
+    spelled = {"torch": "PyTorch", "arviz": "ArviZ"}
+    for extra in set(extras) - {"docs", "test"}:
+        assert told[extra] == ", ".join(
+            spelled.get(name := re.match(r"[\w-]+", package)[0], name) for package in extras[extra]
+        )
+    other = re.match(r"homing\[(.*)\]", extras["docs"][0])[1].split(",")
+    assert re.findall(r"`(\w+)`", told["docs"]) == other
+    assert set(re.match(r"homing\[(.*)\]", extras["test"][0])[1].split(",")) == set(extras) - {"test"}
+
+
+def test_every_exit_code_is_told():
+    """Where commands are told of, in their help, and to who calls them from Python."""
+    codes = {value for name, value in vars(failures).items() if name.isupper() and isinstance(value, int)} | {
+        app._PIPE_CLOSED
+    }
+    page = (
+        (DOCS / "command-line.md")
+        .read_text(encoding="utf-8")
+        .partition("The exit code is ")[2]
+        .partition("An\nerror")[0]
+    )
+    texts = page, app.homing_.__doc__.partition("Exit codes: ")[2], main.__doc__.partition("The exit code: ")[2]
+    for text in texts:
+        assert {int(number) for number in re.findall(r"\b\d+\b", text)} == codes
 
 
 def test_the_guide_for_users_of_sbi_names_what_there_is():

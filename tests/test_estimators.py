@@ -1,6 +1,7 @@
 """Laws that every conditional density keeps, over the table of estimators and priors."""
 
 from functools import cache, partial
+from typing import get_args
 
 import equinox as eqx
 import jax
@@ -12,6 +13,7 @@ from paramax import unwrap
 
 from homing.errors import ArgumentError, ShapeError
 from homing.estimators import classifier_nn, fit_standardize, posterior_nn
+from homing.estimators.build import Model
 from homing.estimators.density import affine_base, linear_base
 from homing.inference import SNLE, SNPE, SNPE_A, SNRE_B, TSNPE
 from homing.priors import as_prior
@@ -31,6 +33,14 @@ def name(request):
 @pytest.fixture(params=PRIORS)
 def prior(request):
     return PRIORS[request.param]
+
+
+def test_every_estimator_has_a_row():
+    assert {builder.model for builder in BUILDERS.values()} == set(get_args(Model))
+    for model in get_args(Model):
+        assert posterior_nn(model).model == model
+    with pytest.raises(ArgumentError, match=f"model must be one of {', '.join(map(repr, get_args(Model)))}, found"):
+        posterior_nn("made")
 
 
 def observed(name, value=(0.4, -0.3)):

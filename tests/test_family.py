@@ -28,6 +28,7 @@ from homing.inference import (
 )
 from homing.inference.infer import METHODS
 from homing.inference.learner import check_options
+from homing.inference.sequential import Sequential
 from homing.posteriors import MCMC, DividedPosterior, load
 from homing.priors import BoxUniform, as_prior, marginal
 from homing.training import FitOptions
@@ -39,6 +40,7 @@ QUICK = {"max_num_epochs": 80}
 DIRECT = [TSNPE, SNPE_B, SNPE_A]
 VELOCITIES = [FMPE, NPSE]
 RATIOS = [SNRE_A, SNRE_B, SNRE_C, BNRE]
+ELSEWHERE = [SNPE, SNLE]  # test_driver.py and test_snle.py are theirs
 
 
 def simulator(theta, rng):
@@ -251,6 +253,12 @@ def test_snpe_a_tells_its_members_disagreement(members, nats, level):
         ratio = parts * np.log(np.maximum(parts, 1e-300) / parts.mean(0))
         nats = ratio.mean(0).sum() * (grid[1] - grid[0])
     assert told["members"].statistic == pytest.approx(nats, abs=0.03)
+
+
+def test_every_method_is_in_one_of_the_lists():
+    published = {name: getattr(methods, name) for name in methods.__all__ if isinstance(getattr(methods, name), type)}
+    assert {name: kind for name, kind in published.items() if issubclass(kind, Sequential)} == METHODS
+    assert set(METHODS.values()) == {*DIRECT, *VELOCITIES, *RATIOS, *ELSEWHERE}
 
 
 def test_every_published_name_is_a_method():

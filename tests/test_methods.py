@@ -7,7 +7,7 @@ import scipy.stats as st
 from homing.errors import ArgumentError
 from homing.inference import SNPE, FromLast, Mixture, Truncated
 from homing.inference.learn import Dataset
-from homing.inference.methods import as_method
+from homing.inference.methods import METHODS, as_method
 from homing.inference.sides import SideOptions
 from homing.inference.snpe_a import Gaussian
 from homing.priors import BoxUniform, as_prior
@@ -67,7 +67,14 @@ def test_a_run_that_starts_anew_learns_from_rows_of_the_whole_prior():
     np.testing.assert_array_equal(Gaussian().weigh(going_on), source[:200] == 1)
 
 
-@pytest.mark.parametrize("method", [Truncated(), Truncated(epsilon=0.01, defensive=0.0), FromLast(), Mixture()])
+CASES = [Truncated(), Truncated(epsilon=0.01, defensive=0.0), FromLast(), Mixture()]
+
+
+def test_every_method_by_name_is_a_case():
+    assert set(METHODS.values()) <= set(CASES)
+
+
+@pytest.mark.parametrize("method", CASES)
 def test_every_method_recovers_the_posterior(method):
     """A Gaussian mean within a box, near one of its edges."""
     x_o, noise = np.array([0.3, 0.9]), 0.1

@@ -1,12 +1,13 @@
 """What a store keeps, in memory and in a run file by the same laws."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from homing.errors import ArgumentError, ShapeError
+from homing.errors import ArgumentError, MissingError, ShapeError
 from homing.simulation import Outcomes, RunView, Status, Store, StoreError, open_store
 
 RNG = np.random.default_rng(0)
@@ -328,6 +329,14 @@ def test_a_view_gives_tables(written):
         assert dataset["x"].dims == ("id", "x_0")
         assert dict(dataset.sizes) == {"id": 8, "parameter": 2, "x_0": 3}
         assert float(dataset["theta"].sel(id=3)[1]) == THETA[3, 1]
+
+
+@pytest.mark.parametrize(("method", "package"), [("to_pandas", "pandas"), ("to_xarray", "xarray")])
+def test_without_the_tables_package_a_view_says_what_to_install(written, monkeypatch, method, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    message = rf"{method} needs {package}, which is not installed: pip install 'homing\[tables\]'\."
+    with RunView(written) as view, pytest.raises(MissingError, match=message):
+        getattr(view, method)()
 
 
 def test_a_view_follows_a_run_that_goes_on(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 import scipy.stats as st
 from paramax import unwrap
 
-from homing.errors import ArgumentError
+from homing.errors import ArgumentError, MissingError
 from homing.estimators import posterior_nn, velocity
 from homing.estimators.velocity import END
 from homing.posteriors import Ensemble
@@ -242,7 +242,7 @@ def test_a_field_is_stored_without_code():
 
 def test_without_diffrax_it_says_what_to_install(monkeypatch):
     monkeypatch.setattr(velocity, "find_spec", lambda name: None)
-    with pytest.raises(ArgumentError, match=r'diffrax, which is not installed: pip install "homing\[flows\]"'):
+    with pytest.raises(MissingError, match=r"needs diffrax, which is not installed: pip install 'homing\[flows\]'"):
         posterior_nn("cnf")
 
 

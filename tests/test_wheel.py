@@ -13,7 +13,7 @@ import homing
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
-NEEDS_TYPER = "homing: the command line needs typer. Install it: pip install 'homing[cli]'\n"
+NEEDS_TYPER = "homing: the command line needs typer, which is not installed: pip install 'homing[cli]'.\n"
 
 
 @pytest.fixture(scope="module")

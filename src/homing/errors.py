@@ -4,6 +4,10 @@ Every message says what was expected, what was found, where, and what to do abou
 built-in exception a caller would catch without knowing this package.
 """
 
+from __future__ import annotations
+
+from typing import Self
+
 
 class HomingError(Exception):
     """Base of everything raised on purpose by this package."""
@@ -35,3 +39,17 @@ class NotTrainedError(HomingError, RuntimeError):
 
 class WaitingError(HomingError, RuntimeError):
     """A run cannot go on before simulations that run elsewhere were told of."""
+
+
+class MissingError(ImportError, HomingError):
+    """A package that is optional, and needed for what was asked, is not installed."""
+
+    @classmethod
+    def of(cls, what: str, package: str, extra: str) -> Self:
+        """The error that says which extra of `homing` brings the package.
+
+        Example:
+            >>> print(MissingError.of("to_arviz", "ArviZ", "arviz"))
+            to_arviz needs ArviZ, which is not installed: pip install 'homing[arviz]'.
+        """
+        return cls(f"{what} needs {package}, which is not installed: pip install 'homing[{extra}]'.")

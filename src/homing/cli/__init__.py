@@ -13,6 +13,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from homing.errors import MissingError
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line.
@@ -22,12 +24,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0 done; 1 no, as an answer; 2 the command line, 3 the problem file or 4 the run file cannot be
-        used; 5 simulations failed; 6 something is not installed; 70 a bug; 130 interrupted.
+        used; 5 simulations failed; 6 something is not installed; 70 a bug; 130 interrupted; 141 the pipe that it
+        writes to was closed.
     """
     try:
         import typer  # noqa: F401
     except ModuleNotFoundError:
-        print("homing: the command line needs typer. Install it: pip install 'homing[cli]'", file=sys.stderr)
+        print(f"homing: {MissingError.of('the command line', 'typer', 'cli')}", file=sys.stderr)
         return 6
     from homing.cli.app import run_app
 

@@ -42,7 +42,8 @@ def homing_(
     was simulated and learned.
 
     Exit codes: 0 done, 1 no (check: do not believe; ask: nothing is left), 2 the command line, 3 the problem file,
-    4 the run file, 5 simulations failed, 6 something is not installed, 70 a bug, 130 interrupted.
+    4 the run file, 5 simulations failed, 6 something is not installed, 70 a bug, 130 interrupted, 141 the pipe that
+    it writes to was closed.
     """
     if version:
         print(f"homing {homing.__version__}")

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from homing.cli.failures import FileError
+from homing.errors import MissingError
 
 SAMPLES, BATCHES, RESULTS = (".csv", ".npy", ".parquet"), (".csv", ".npz", ".json"), (".csv", ".npz", ".npy", ".json")
 
@@ -56,9 +57,12 @@ def write_samples(path: Path | None, samples: np.ndarray, names: Sequence[str]) 
     elif suffix == ".npy":
         np.save(str(path), samples)
     else:
-        import pandas
+        try:
+            import pandas
 
-        pandas.DataFrame(samples, columns=list(names)).to_parquet(path)
+            pandas.DataFrame(samples, columns=list(names)).to_parquet(path)
+        except ImportError as error:
+            raise MissingError.of("a .parquet file", "pandas with pyarrow", "parquet") from error
 
 
 def write_batch(path: Path | None, ids: np.ndarray, theta: np.ndarray, names: Sequence[str]) -> None:

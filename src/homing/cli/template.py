@@ -23,7 +23,7 @@ The example: a pulse of some amplitude that decays at some rate, measured ten ti
 
 import numpy as np
 
-from homing import BoxUniform
+import homing
 
 labels = ["amplitude", "decay"]  # the parameters' names; may be left out
 
@@ -31,17 +31,18 @@ TIMES = np.linspace(0.0, 4.5, 10)
 
 
 def simulator(theta, rng):
-    """One theta of shape (2,) in, its data of shape (10,) out, all randomness from rng.
-
-    A program in another language: simulator = homing.command("./sim {{theta_file}} {{out_file}} --seed {{seed}}").
-    """
+    """One theta of shape (2,) in, its data of shape (10,) out, all randomness from rng."""
     amplitude, decay = theta
     return amplitude * np.exp(-decay * TIMES) + 0.1 * rng.normal(size=TIMES.size)
 
 
+# A program in another language, in its place:
+# simulator = homing.command("./sim {{theta_file}} {{out_file}} --seed {{seed}}")
+
+
 # What is thought of the parameters before: here, that they lie in a box and nothing else. Distributions of
 # scipy.stats, torch or numpyro do too, and a list of independent ones, one for each parameter.
-prior = BoxUniform(low=[0.0, 0.0], high=[3.0, 2.0])
+prior = homing.BoxUniform(low=[0.0, 0.0], high=[3.0, 2.0])
 
 # What was observed, in the shape in which the simulator gives it. From a file: x_o = np.loadtxt("observed.csv").
 x_o = [1.97, 1.62, 1.13, 0.96, 0.81, 0.55, 0.48, 0.29, 0.27, 0.22]

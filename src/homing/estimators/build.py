@@ -219,8 +219,8 @@ def posterior_nn(
         A builder.
 
     Raises:
-        ArgumentError: If a name is unknown, a size is not a positive whole number, or what the model needs is not
-            installed.
+        ArgumentError: If a name is unknown, or a size is not a positive whole number.
+        MissingError: If what the model needs is not installed.
 
     Example:
         >>> posterior_nn("nsf", num_bins=8).num_bins

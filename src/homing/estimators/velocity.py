@@ -44,7 +44,7 @@ import numpy as np
 from flowjax.distributions import AbstractDistribution
 from jax import Array
 
-from homing.errors import ArgumentError
+from homing.errors import MissingError
 from homing.estimators.perceptron import Perceptron, perceptron
 
 END = float(np.pi / 2)
@@ -119,10 +119,7 @@ def _solve(slope: Callable[[Any, Array], Array], state: Array, start: float, end
 def require_diffrax() -> None:
     """Say what to install where the solver is not."""
     if find_spec("diffrax") is None:
-        raise ArgumentError(
-            'posterior_nn("cnf"), which FMPE and NPSE use, solves differential equations by diffrax, which is not '
-            'installed: pip install "homing[flows]".'
-        )
+        raise MissingError.of('posterior_nn("cnf"), of FMPE and NPSE too,', "diffrax", "flows")
 
 
 def probability_flow(

@@ -10,7 +10,7 @@ import numpy as np
 
 from homing import random
 from homing.arrays import to_numpy
-from homing.errors import ArgumentError, ShapeError
+from homing.errors import ArgumentError, MissingError, ShapeError
 
 _CHAINS = 4  # ArviZ compares chains; draws are independent, so any parts of them will do
 
@@ -62,7 +62,7 @@ def to_arviz(
         and, where it was given, `posterior_predictive` (`x`).
 
     Raises:
-        ImportError: If ArviZ is not installed.
+        MissingError: If ArviZ is not installed.
         ObservationError: If there is no x, or it does not fit.
         ShapeError, ArgumentError: If labels or predictive do not fit, or the number is no multiple of four.
 
@@ -105,7 +105,7 @@ def _gathered(groups: dict[str, dict[str, tuple[list[str], np.ndarray]]], names:
         import arviz
         import xarray
     except ImportError as error:
-        raise ImportError("to_arviz needs ArviZ: pip install 'homing[arviz]'.") from error
+        raise MissingError.of("to_arviz", "ArviZ", "arviz") from error
     about = {"inference_library": "homing", "inference_library_version": sys.modules["homing"].__version__}
     sets = {}
     for group, variables in groups.items():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from homing.errors import ArgumentError
+from homing.errors import ArgumentError, MissingError
 from homing.simulation.keeper import NOTHING, Keeper, Memory, Round
 from homing.simulation.outcomes import Status
 from homing.simulation.runfile import RunFile
@@ -118,8 +118,15 @@ class RunView:
         return {name: np.concatenate([part[name] for part in columns]) for name in columns[0]}
 
     def to_pandas(self, round: int | None = None) -> pandas.DataFrame:
-        """The same as a data frame: one row a simulation, one column a number, `theta[0]`, `x[0]`, `x[0, 1]`."""
-        import pandas
+        """The same as a data frame: one row a simulation, one column a number, `theta[0]`, `x[0]`, `x[0, 1]`.
+
+        Raises:
+            MissingError: If pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise MissingError.of("to_pandas", "pandas", "tables") from error
 
         columns: dict[str, np.ndarray] = {}
         for name, array in self.simulations(round).items():
@@ -130,8 +137,15 @@ class RunView:
         return pandas.DataFrame(columns).set_index("id")
 
     def to_xarray(self, round: int | None = None) -> xarray.Dataset:
-        """The same as a dataset with dimensions `id`, `parameter`, and `x_0`, `x_1`, ... for the data's axes."""
-        import xarray
+        """The same as a dataset with dimensions `id`, `parameter`, and `x_0`, `x_1`, ... for the data's axes.
+
+        Raises:
+            MissingError: If xarray is not installed.
+        """
+        try:
+            import xarray
+        except ImportError as error:
+            raise MissingError.of("to_xarray", "xarray", "tables") from error
 
         arrays = self.simulations(round)
         axes = ["id", *(f"x_{k}" for k in range(arrays["x"].ndim - 1))]
