@@ -160,10 +160,30 @@ def test_samplers_by_name():
         as_sampler("slice", {"chains": 3})
     with pytest.raises(ArgumentError, match="A sampler is a name, or a value without further options"):
         as_sampler(MCMC(), {"thin": 1})
-    with pytest.raises(ArgumentError, match="num_chains must be a positive whole number, found 0"):
-        MCMC(num_chains=0)
     with pytest.raises(ArgumentError, match="mcmc_method must be one of 'nuts', 'hmc', 'slice', found 'gibbs'"):
         MCMC("gibbs")
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("slice", {"num_chains": 0}, "num_chains must be a positive whole number, found 0"),
+        ("hmc", {"warmup_steps": -3}, "warmup_steps must be a whole number, 0 or larger, found -3"),
+        ("nuts", {"warmup_steps": 2.5}, "warmup_steps must be a whole number, 0 or larger, found 2.5"),
+        ("slice", {"thin": True}, "thin must be a positive whole number, found True"),
+        ("hmc", {"num_leapfrog": 0}, "num_leapfrog must be a positive whole number, found 0"),
+        ("importance", {"oversampling": 0}, "oversampling must be a positive whole number, found 0"),
+        ("rejection", {"most": 1.5}, "most must be a positive whole number, found 1.5"),
+        ("vi", {"num_steps": -1}, "num_steps must be a positive whole number, found -1"),
+        ("vi", {"particles": 0}, "particles must be a positive whole number, found 0"),
+        ("vi", {"num_transforms": None}, "num_transforms must be a positive whole number, found None"),
+        ("vi", {"hidden_features": "32"}, "hidden_features must be a positive whole number, found '32'"),
+    ],
+)
+def test_the_numbers_of_a_sampler(name, options, message):
+    with pytest.raises(ArgumentError, match=message):
+        as_sampler(name, options)
+    assert MCMC(warmup_steps=0, num_chains=np.int64(5)).num_chains == 5
 
 
 def test_rhat_and_effective_size_tell_chains_that_have_not_met():

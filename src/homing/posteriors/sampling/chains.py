@@ -20,7 +20,7 @@ import numpy as np
 from homing import random
 from homing.errors import ArgumentError
 from homing.posteriors.sampling.slice import slice_step
-from homing.posteriors.sampling.target import Drawn, Target
+from homing.posteriors.sampling.target import Drawn, Target, check_counts
 from homing.posteriors.sampling.tempered import temper
 
 _METHODS = ("nuts", "hmc", "slice")
@@ -50,12 +50,8 @@ class MCMC:
     def __post_init__(self) -> None:
         if self.method not in _METHODS:
             raise ArgumentError(f"mcmc_method must be one of {', '.join(map(repr, _METHODS))}, found {self.method!r}.")
-        for name in ("num_chains", "thin", "num_leapfrog"):
-            value = getattr(self, name)
-            if (name, value) == ("num_chains", None):
-                continue
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-                raise ArgumentError(f"{name} must be a positive whole number, found {value!r}.")
+        check_counts(self, *(["num_chains"] if self.num_chains is not None else []), "thin", "num_leapfrog")
+        check_counts(self, "warmup_steps", least=0)
 
     def draw(self, target: Target, num: int, seed: int, member: int = 0) -> Drawn:
         rng = random.generator(seed, "moves", member)
