@@ -195,6 +195,13 @@ def test_rhat_and_effective_size_tell_chains_that_have_not_met():
     assert effective(walk) < 100 < 1500 < effective(good) < 2700
 
 
+def test_rhat_tells_chains_of_equal_mean_and_unequal_width():
+    draws = np.random.default_rng(0).normal(size=(200, 10, 2))
+    draws[:, :, 1] *= np.where(np.arange(10) < 5, 0.1, 3.0)
+    assert rhat(draws[:, :, :1]) < 1.01
+    assert rhat(draws) > 1.5
+
+
 class LogFunnel(eqx.Module):
     """The second parameter is as wide as the exponential of thrice the first."""
 

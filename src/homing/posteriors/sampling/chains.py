@@ -104,14 +104,19 @@ def _scale(particles: np.ndarray) -> np.ndarray:
 def rhat(history: np.ndarray) -> float:
     """The largest split R̂ over the parameters of rank-normalised draws, shape (steps, chains, d).
 
+    Of the draws, which tells chains that lie apart, and of their distance from the median, which tells chains of unequal
+    width.
+
     Example:
         >>> draws = np.random.default_rng(0).normal(size=(100, 20, 2))
-        >>> rhat(draws) < 1.05, rhat(draws + 3 * (np.arange(20) < 10)[:, None]) > 1.5
-        (True, True)
+        >>> half = (np.arange(20) < 10)[:, None]
+        >>> rhat(draws) < 1.05, rhat(draws + 3 * half) > 1.5, rhat(draws * (1 + 9 * half)) > 1.2
+        (True, True, True)
     """
     half = len(history) // 2
     split = np.concatenate([history[:half], history[half : 2 * half]], axis=1)
-    return float(max(_rhat(_normal_scores(split[..., j])) for j in range(history.shape[-1])))
+    folded = np.abs(split - np.median(split, axis=(0, 1)))
+    return float(max(_rhat(_normal_scores(part[..., j])) for part in (split, folded) for j in range(split.shape[-1])))
 
 
 def effective(history: np.ndarray) -> float:
