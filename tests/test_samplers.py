@@ -107,6 +107,20 @@ def test_the_same_seed_gives_the_same_draws_and_another_x_others():
     assert abs(one.sample((500,), x=[-2.0, 2.0]).mean(0)[0] - one.sample((500,)).mean(0)[0]) > 1
 
 
+def test_the_draws_of_the_last_few_x_are_kept():
+    posterior = MCMCPosterior(Exact(), NORMAL, x_o=X_O, bank=2048, show_progress_bars=False)
+    first, second, *others = np.random.default_rng(0).normal(size=(8, 2))
+    kept, dropped = posterior.side(first), posterior.side(second)
+    for x in others:  # eight in all
+        posterior.side(x)
+    assert posterior.side(first) is kept
+    posterior.side(X_O)  # the ninth: the one that was not asked for the longest goes
+    assert posterior.side(first) is kept
+    again = posterior.side(second)
+    assert again is not dropped
+    np.testing.assert_array_equal(again.z, dropped.z)
+
+
 def test_a_likelihood_that_is_known_is_a_function_of_theta_and_x():
     def log_likelihood(theta, x):
         return -0.5 * ((theta - x) ** 2).sum(1) / 0.1**2
