@@ -383,6 +383,28 @@ def test_conditionals_hold_the_other_parameters():
     np.testing.assert_allclose(np.diag(correlation), 1)
 
 
+@pytest.mark.parametrize("width", [1e-1, 1e-2, 1e-3, 1e-4])
+def test_conditional_correlations_do_not_depend_on_the_scale(width):
+    """theta_1 and theta_2 are theta_3 and normal noise of correlation .9, as wide as this: far narrower than alone."""
+    precision = np.linalg.inv(width**2 * np.array([[1, 0.9], [0.9, 1]]))
+
+    def log_likelihood(theta, x):
+        noise = theta[:, :2] - theta[:, 2:]
+        return -0.5 * np.einsum("ni,ij,nj->n", noise, precision, noise)
+
+    posterior = MCMCPosterior(log_likelihood, BoxUniform([-1.0] * 3, [1.0] * 3), x_o=[0.0], bank=4096)
+    correlation = posterior.conditional_corrcoeff([0.03, 0.03, 0.03])
+    np.testing.assert_allclose(correlation[0, 1], 0.9, atol=1e-6)
+    np.testing.assert_allclose(correlation[:2, 2], np.sqrt((1 - 0.9) / 2), atol=1e-6)
+
+
+def test_conditional_correlations_of_distant_narrow_modes():
+    """No grid has the two: with one alone, or what lies between them, the correlation would be zero."""
+    posterior = MCMCPosterior(islands, BoxUniform([-1.0] * 3, [1.0] * 3), x_o=[0.0], bank=4096)
+    correlation = posterior.conditional_corrcoeff([0.0, 0.0, 0.0])
+    np.testing.assert_allclose(correlation, 1, atol=1e-3)
+
+
 def test_what_conditionals_refuse():
     posterior = MCMCPosterior(Exact(), NORMAL, x_o=X_O, show_progress_bars=False)
     with pytest.raises(ArgumentError, match=r"dims must be distinct indices from 0 to 1, at least one, found \[2\]"):
