@@ -152,6 +152,31 @@ def test_a_ratio_run_to_several_trials():
     assert [record.proposal for record in inference.rounds] == ["prior", "truncated"]
 
 
+@pytest.mark.parametrize(
+    ("method", "shape"),
+    [(SNLE, (2, 1)), (SNLE, (2, 3)), (SNRE_B, (2, 3))],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_data_that_are_no_vector_tell_what_their_entries_do(method, shape):
+    """x_o of the shape of one x is one trial, whatever the shape; trials lie along an axis before it."""
+    trials = X_O[0] + NOISE * np.random.default_rng(0).standard_normal((3, *shape))
+    z = np.random.default_rng(1).standard_normal((50, 2))
+
+    def told(shape):
+        def simulate(theta, rng):
+            x = theta[:, :1] + NOISE * rng.normal(size=(len(theta), np.prod(shape)))
+            return x.reshape(-1, *shape)
+
+        inference = method(simulate, BOX, seed=1, batched=True, show_progress_bars=False)
+        posterior = inference(num_simulations=60, max_num_epochs=2)
+        seen = [posterior.condition_of(x) for x in (trials[0].reshape(shape), trials.reshape(3, *shape))]
+        return [posterior.surrogate.log_likelihood(m, z, x) for x in seen for m in range(posterior.num_members)]
+
+    one_and_three, flat = told(shape), told((np.prod(shape),))
+    np.testing.assert_array_equal(one_and_three, flat)
+    assert np.ptp(flat, axis=1).min() > 1
+
+
 def test_a_ratio_of_some_parameters(runs):
     _, inference = runs(SNRE_B)
     posterior = inference.marginal([1], x_o=X_O)

@@ -314,6 +314,31 @@ def test_every_processor_has_a_directory_of_its_own(folder, monkeypatch):
     assert here.name.startswith(f"jaxlib-{jax.lib.__version__}-")
 
 
+ON_TWO_DEVICES = """
+import jax, numpy as np
+from homing.programs import Program, cache_directory
+compiled, compile = [], jax.stages.Lowered.compile
+jax.stages.Lowered.compile = lambda self: compiled.append(1) or compile(self)
+doubles, directories = Program(lambda a: 2 * a), set()
+for device in (*jax.devices(), "cpu"):
+    with jax.default_device(device):
+        directories.add(cache_directory())
+        for program in (doubles, Program(lambda a: 2 * a)):
+            (where,) = program(np.ones(3, np.float32)).devices()
+            assert where == (jax.devices()[0] if device == "cpu" else device), (where, device)
+assert len(directories) == 2
+print(len(compiled))
+"""
+
+
+def test_every_device_has_programs_of_its_own(folder):
+    """Also those that are loaded, on a machine of two devices, whichever is JAX's default at the time."""
+    environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    command = [sys.executable, "-c", ON_TWO_DEVICES]
+    runs = [subprocess.run(command, capture_output=True, text=True, check=True, env=environment) for _ in range(2)]
+    assert [run.stdout.strip() for run in runs] == ["2", "0"]
+
+
 def test_importing_prints_nothing_and_writes_nothing(tmp_path):
     environment = {**os.environ, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
     environment.pop("HOMING_CACHE", None)

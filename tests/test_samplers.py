@@ -107,6 +107,20 @@ def test_the_same_seed_gives_the_same_draws_and_another_x_others():
     assert abs(one.sample((500,), x=[-2.0, 2.0]).mean(0)[0] - one.sample((500,)).mean(0)[0]) > 1
 
 
+def test_the_draws_of_the_last_few_x_are_kept():
+    posterior = MCMCPosterior(Exact(), NORMAL, x_o=X_O, bank=2048, show_progress_bars=False)
+    first, second, *others = np.random.default_rng(0).normal(size=(8, 2))
+    kept, dropped = posterior.side(first), posterior.side(second)
+    for x in others:  # eight in all
+        posterior.side(x)
+    assert posterior.side(first) is kept
+    posterior.side(X_O)  # the ninth: the one that was not asked for the longest goes
+    assert posterior.side(first) is kept
+    again = posterior.side(second)
+    assert again is not dropped
+    np.testing.assert_array_equal(again.z, dropped.z)
+
+
 def test_a_likelihood_that_is_known_is_a_function_of_theta_and_x():
     def log_likelihood(theta, x):
         return -0.5 * ((theta - x) ** 2).sum(1) / 0.1**2
@@ -160,10 +174,30 @@ def test_samplers_by_name():
         as_sampler("slice", {"chains": 3})
     with pytest.raises(ArgumentError, match="A sampler is a name, or a value without further options"):
         as_sampler(MCMC(), {"thin": 1})
-    with pytest.raises(ArgumentError, match="num_chains must be a positive whole number, found 0"):
-        MCMC(num_chains=0)
     with pytest.raises(ArgumentError, match="mcmc_method must be one of 'nuts', 'hmc', 'slice', found 'gibbs'"):
         MCMC("gibbs")
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("slice", {"num_chains": 0}, "num_chains must be a positive whole number, found 0"),
+        ("hmc", {"warmup_steps": -3}, "warmup_steps must be a whole number, 0 or larger, found -3"),
+        ("nuts", {"warmup_steps": 2.5}, "warmup_steps must be a whole number, 0 or larger, found 2.5"),
+        ("slice", {"thin": True}, "thin must be a positive whole number, found True"),
+        ("hmc", {"num_leapfrog": 0}, "num_leapfrog must be a positive whole number, found 0"),
+        ("importance", {"oversampling": 0}, "oversampling must be a positive whole number, found 0"),
+        ("rejection", {"most": 1.5}, "most must be a positive whole number, found 1.5"),
+        ("vi", {"num_steps": -1}, "num_steps must be a positive whole number, found -1"),
+        ("vi", {"particles": 0}, "particles must be a positive whole number, found 0"),
+        ("vi", {"num_transforms": None}, "num_transforms must be a positive whole number, found None"),
+        ("vi", {"hidden_features": "32"}, "hidden_features must be a positive whole number, found '32'"),
+    ],
+)
+def test_the_numbers_of_a_sampler(name, options, message):
+    with pytest.raises(ArgumentError, match=message):
+        as_sampler(name, options)
+    assert MCMC(warmup_steps=0, num_chains=np.int64(5)).num_chains == 5
 
 
 def test_rhat_and_effective_size_tell_chains_that_have_not_met():
@@ -173,6 +207,13 @@ def test_rhat_and_effective_size_tell_chains_that_have_not_met():
     good = rng.normal(size=(200, 10, 1))
     assert rhat(good) < 1.01 < 1.5 < rhat(apart)
     assert effective(walk) < 100 < 1500 < effective(good) < 2700
+
+
+def test_rhat_tells_chains_of_equal_mean_and_unequal_width():
+    draws = np.random.default_rng(0).normal(size=(200, 10, 2))
+    draws[:, :, 1] *= np.where(np.arange(10) < 5, 0.1, 3.0)
+    assert rhat(draws[:, :, :1]) < 1.01
+    assert rhat(draws) > 1.5
 
 
 class LogFunnel(eqx.Module):
@@ -340,6 +381,28 @@ def test_conditionals_hold_the_other_parameters():
     assert correlation[0, 1] > 0.8
     assert abs(correlation[0, 2]) < 0.01
     np.testing.assert_allclose(np.diag(correlation), 1)
+
+
+@pytest.mark.parametrize("width", [1e-1, 1e-2, 1e-3, 1e-4])
+def test_conditional_correlations_do_not_depend_on_the_scale(width):
+    """theta_1 and theta_2 are theta_3 and normal noise of correlation .9, as wide as this: far narrower than alone."""
+    precision = np.linalg.inv(width**2 * np.array([[1, 0.9], [0.9, 1]]))
+
+    def log_likelihood(theta, x):
+        noise = theta[:, :2] - theta[:, 2:]
+        return -0.5 * np.einsum("ni,ij,nj->n", noise, precision, noise)
+
+    posterior = MCMCPosterior(log_likelihood, BoxUniform([-1.0] * 3, [1.0] * 3), x_o=[0.0], bank=4096)
+    correlation = posterior.conditional_corrcoeff([0.03, 0.03, 0.03])
+    np.testing.assert_allclose(correlation[0, 1], 0.9, atol=1e-6)
+    np.testing.assert_allclose(correlation[:2, 2], np.sqrt((1 - 0.9) / 2), atol=1e-6)
+
+
+def test_conditional_correlations_of_distant_narrow_modes():
+    """No grid has the two: with one alone, or what lies between them, the correlation would be zero."""
+    posterior = MCMCPosterior(islands, BoxUniform([-1.0] * 3, [1.0] * 3), x_o=[0.0], bank=4096)
+    correlation = posterior.conditional_corrcoeff([0.0, 0.0, 0.0])
+    np.testing.assert_allclose(correlation, 1, atol=1e-3)
 
 
 def test_what_conditionals_refuse():

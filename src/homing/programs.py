@@ -2,8 +2,8 @@
 
 Compiling is most of a short run's time, and the same program is compiled again in every process that runs the same
 analysis. A `Program` compiles a function once for each combination of shapes and static arguments, and stores the
-result in the user's cache directory, by processor features and JAX's version, so that a home directory shared by a
-mixed cluster never hands a processor a program it cannot run. What is loaded is what would have been compiled: a
+result in the user's cache directory, by device, processor features and JAX's version, so that a home directory shared
+by a mixed cluster never hands a processor a program it cannot run. What is loaded is what would have been compiled: a
 program is named by the hash of its text. Where only this package and known ones take part it has a second name, the
 hash of their versions, this package's sources and all arguments, which saves tracing it, as long as all the rest
 together. Those least used make room where all take more than a gibibyte. JAX's own persistent cache is not used because
@@ -74,7 +74,7 @@ class Program:
         dynamic = [leaf for leaf in leaves if _is_dynamic(leaf)]
         static = tuple(None if _is_dynamic(leaf) else leaf for leaf in leaves)
         shapes = tuple((leaf.shape, leaf.dtype) for leaf in dynamic)
-        key = (treedef, static, tuple(map(_is_dynamic, leaves)), shapes)
+        key = (treedef, static, tuple(map(_is_dynamic, leaves)), shapes, _device())
         if key not in self._compiled:
             with self._compiling:  # threads that want the same program wait for the first of them
                 if key not in self._compiled:
@@ -97,10 +97,10 @@ class Program:
 
 def _compile(program: Program, treedef: Any, leaves: list[Any], dynamic: list[Any]) -> Any:
     function = program.flat(treedef, leaves)
-    directory = cache_directory()
+    directory, device = cache_directory(), _device()
     name = None if directory is None else _name_untraced(program, treedef, leaves)
     if directory is not None and name is not None:
-        loaded = _load(directory / name, dynamic)
+        loaded = _load(directory / name, dynamic, device)
         if loaded is not None:
             return loaded
     with jax.enable_x64(False):
@@ -109,13 +109,19 @@ def _compile(program: Program, treedef: Any, leaves: list[Any], dynamic: list[An
         return lowered.compile()
     text = lowered.as_text()
     entry = directory / _hash(f"{text} {lowered.out_tree}")
-    compiled = _load(entry, dynamic)
+    compiled = _load(entry, dynamic, device)
     if compiled is None:
         compiled = lowered.compile()
         _store(entry, compiled)
     if name is not None and "custom_call" not in text:  # LAPACK and the like only work once tracing has set them up
         _link(entry, directory / name)
     return compiled
+
+
+def _device() -> jax.Device:
+    """The device that a program is compiled for: JAX's default, also where a user has set another."""
+    chosen = jax.config.jax_default_device  # a device, the name of a platform, or None
+    return jax.local_devices(backend=chosen)[0] if chosen is None or isinstance(chosen, str) else chosen
 
 
 def _hash(text: str) -> str:
@@ -174,7 +180,7 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _load(path: Path, dynamic: list[Any]) -> Any | None:
+def _load(path: Path, dynamic: list[Any], device: jax.Device) -> Any | None:
     try:
         stored = path.read_bytes()
         digest, content = stored[:32], stored[32:]
@@ -182,7 +188,7 @@ def _load(path: Path, dynamic: list[Any]) -> Any | None:
             return None
         payload, out_tree = pickle.loads(content)
         in_tree = jax.tree.structure(((dynamic,), {}))
-        loaded = serialize_executable.deserialize_and_load(payload, in_tree, out_tree)
+        loaded = serialize_executable.deserialize_and_load(payload, in_tree, out_tree, device.client, [device])
         os.utime(path)
         return loaded
     except Exception:  # absent, damaged, or made by an incompatible runtime: compile it again
@@ -227,7 +233,7 @@ def cache_directory() -> Path | None:
         return None
     try:
         root = Path(setting) if setting else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "homing"
-        directory = root / _fingerprint()
+        directory = root / _fingerprint(_device())
         root.parent.mkdir(parents=True, exist_ok=True)
         for folder in (root, directory):
             folder.mkdir(mode=0o700, exist_ok=True)
@@ -245,10 +251,10 @@ def _is_ours(folder: Path) -> bool:
 
 
 @functools.cache
-def _fingerprint() -> str:
-    """Versions, backend, flags and processor features, as a name for a directory."""
-    device, jaxlib = jax.devices()[0], version("jaxlib")
-    parts = [jax.__version__, jaxlib, device.platform, device.device_kind, platform.machine()]
+def _fingerprint(device: jax.Device) -> str:
+    """Versions, device, flags and processor features, as a name for a directory."""
+    jaxlib = version("jaxlib")
+    parts = [jax.__version__, jaxlib, device.platform, device.device_kind, device.id, platform.machine()]
     parts += [os.environ.get("XLA_FLAGS", ""), _processor_features()]
     return f"jaxlib-{jaxlib}-{hashlib.sha256(repr(parts).encode()).hexdigest()[:16]}"
 

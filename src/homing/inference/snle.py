@@ -34,7 +34,8 @@ class SNLE(Sampled):
     """Sequential neural likelihood estimation, one round a call, or all by `run`.
 
     Args:
-        simulator: A function from theta to data, vectors of up to 512 numbers. None if all simulations are appended.
+        simulator: A function from theta to data of up to 512 numbers, in any shape. None if all simulations are
+            appended.
         prior: Anything that `SNPE` takes.
         density_estimator: `"maf"`, `"nsf"`, or what `likelihood_nn` returns.
         sample_with: How the posterior is drawn: `"smc"`, `"slice"`, `"nuts"`, `"hmc"`, `"importance"`, `"rejection"`,

@@ -4,6 +4,11 @@ They show which parameters compensate each other: a parameter may be loose by it
 Draws are made by tempered sequential Monte Carlo from a wide t distribution about the posterior's own draws of
 \(\theta_S\), in coordinates in which the bounds are at infinity.
 
+Correlations are those on a grid. A conditional may be far narrower than the marginals that it is looked for in, so the
+grid is moved, turned and scaled by the moments of the density to a power, as high as leaves enough of its points some
+weight, until that power is one. Where its odd points say something else than its even ones, as about two distant narrow
+modes, no grid will do, and draws tell.
+
 Source: Goncalves et al., *Training deep neural density estimators to identify mechanistic models of neural dynamics*,
 2020, https://doi.org/10.7554/eLife.56261 (conditional correlations).
 """
@@ -16,13 +21,18 @@ import numpy as np
 
 from homing.errors import ArgumentError, ShapeError
 from homing.posteriors.sampling.student import student_draws, student_log_density
-from homing.posteriors.sampling.tempered import temper
+from homing.posteriors.sampling.tempered import largest_step, temper
 from homing.priors.prior import one_step_inside
 from homing.priors.whitened import bind, log_slope, unbound
 
 _WIDER = 4.0  # the start's covariance, as a multiple of the draws'
 _LEAST = 1024
-_GRID = 50  # points in each direction of a pair
+_GRID = 50  # points in each direction of a pair, and
+_REACH = 5.0  # how far they reach, in standard deviations
+_SHARE = 0.02  # of these points, at least, that shall count
+_MOST_UNEVEN = 0.2  # the weight of every other point less that of the rest
+_MOST_GRIDS = 30
+_DRAWS = 4096  # where no grid fits
 
 
 def check_dims(dims: Sequence[int], dim: int, name: str) -> list[int]:
@@ -96,28 +106,55 @@ def draw_conditional(
 
 
 def conditional_correlations(
-    log_density: Callable[[np.ndarray], np.ndarray], condition: np.ndarray, low: np.ndarray, high: np.ndarray
+    log_density: Callable[[np.ndarray], np.ndarray],
+    draws: np.ndarray,
+    condition: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    rng: np.random.Generator,
 ) -> np.ndarray:
-    """The correlation of every two parameters, all others held, on a grid from low to high.
+    """The correlation of every two parameters, all others held.
 
     Args:
-        log_density: Of theta, shape (n, d), up to a constant.
-        condition: Shape (d,).
-        low, high: The grid's range for each parameter, shape (d,).
+        log_density, draws, condition, low, high, rng: As for `draw_conditional`.
 
     Returns:
         Shape (d, d), ones on the diagonal.
     """
-    dim = len(condition)
-    result = np.eye(dim)
-    for i in range(dim):
-        for j in range(i):
-            one, two = (np.linspace(low[k], high[k], _GRID + 2)[1:-1] for k in (i, j))
-            theta = np.repeat(condition[None], _GRID**2, axis=0)
-            theta[:, i], theta[:, j] = (axis.ravel() for axis in np.meshgrid(one, two, indexing="ij"))
-            values = log_density(theta)
-            weights = np.exp(values - np.logaddexp.reduce(values))
-            centred = theta[:, [i, j]] - weights @ theta[:, [i, j]]
-            covariance = (centred * weights[:, None]).T @ centred
-            result[i, j] = result[j, i] = covariance[0, 1] / np.sqrt(covariance[0, 0] * covariance[1, 1])
+    result = np.eye(len(condition))
+    for i, j in zip(*np.tril_indices(len(condition), -1)):
+        found = _on_a_grid(log_density, draws, condition, [i, j])
+        if found is None:
+            found = np.cov(draw_conditional(log_density, draws, condition, [i, j], _DRAWS, low, high, rng).T)
+        result[i, j] = result[j, i] = found[0, 1] / np.sqrt(found[0, 0] * found[1, 1])
     return result
+
+
+def _on_a_grid(
+    log_density: Callable[[np.ndarray], np.ndarray], draws: np.ndarray, condition: np.ndarray, pair: list[int]
+) -> np.ndarray | None:
+    """The covariance of two parameters, shape (2, 2), all others held; None if no grid fits."""
+    places = np.linspace(-_REACH, _REACH, _GRID)
+    grid = np.stack(np.meshgrid(places, places), axis=-1).reshape(-1, 2)
+    sign = (-1.0) ** np.indices((_GRID, _GRID)).reshape(2, -1)
+    every_other = np.stack([*sign, sign[0] * sign[1]])
+    low, high = np.minimum(draws.min(0), condition)[pair], np.maximum(draws.max(0), condition)[pair]
+    mean, scale = (low + high) / 2, np.diag(high - low) / (2 * _REACH)
+    theta = np.repeat(condition[None], len(grid), axis=0)
+    power = 0.0
+    for _ in range(_MOST_GRIDS):
+        theta[:, pair] = rows = mean + grid @ scale.T
+        values = log_density(theta)
+        if not (values > -np.inf).any():
+            return None
+        before, power = power, largest_step(values, 1.0, _SHARE)
+        weights = np.exp(power * values - np.logaddexp.reduce(power * values))
+        if np.abs(every_other @ weights).max() > _MOST_UNEVEN:
+            return None
+        mean = weights @ rows
+        covariance = (rows - mean).T @ (weights[:, None] * (rows - mean))
+        if before == power == 1:
+            return covariance
+        cell = scale * (places[1] - places[0])
+        scale = np.linalg.cholesky(covariance + cell @ cell.T / 12)  # a point stands for its cell
+    return None

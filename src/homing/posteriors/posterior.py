@@ -273,15 +273,18 @@ class Posterior(ABC):
             x: The observation; the default x if None.
 
         Returns:
-            Shape (d, d), of the prior's kind, ones on the diagonal. The range looked at is that of the posterior's
-            draws.
+            Shape (d, d), of the prior's kind, ones on the diagonal.
+
+        Raises:
+            ArgumentError, ShapeError: If the condition does not fit.
+            ObservationError: If there is no x, it does not fit, or the posterior has no density at the condition.
         """
         observed = self.condition_of(x)
         point = check_condition(to_numpy(condition, "condition"), self.prior.low, self.prior.high)
         draws = self.draw(_MAP_DRAWS, observed, random.word(self._seed, "range"), show_progress_bars=False)
-        low, high = np.minimum(draws.min(0), point), np.maximum(draws.max(0), point)
+        low, high, rng = self.prior.low, self.prior.high, random.generator(self._seed, "correlations")
         return self.prior.kind.give(
-            conditional_correlations(lambda rows: self.evaluate(rows, observed), point, low, high)
+            conditional_correlations(lambda rows: self.evaluate(rows, observed), draws, point, low, high, rng)
         )
 
     def boundary(self, x: Any | None = None) -> Boundary:

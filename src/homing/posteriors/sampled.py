@@ -2,8 +2,8 @@ r"""Posteriors that are known up to a constant: a likelihood, or a ratio, times 
 
 \(p(\theta \mid x) \approx \frac1M \sum_m L_m(x \mid \theta)\, p(\theta) / Z_m(x)\): each member of an ensemble is
 normalised by itself, since a mixture of the likelihoods would be the posterior of the boldest, whichever puts x
-highest. Draws come by a sampler, and are kept for each x; the constants \(Z_m\) by importance sampling from a density
-fitted to the draws. x may be several independent trials, whose likelihoods multiply.
+highest. Draws come by a sampler, and are kept for the last few x; the constants \(Z_m\) by importance sampling from a
+density fitted to the draws. x may be several independent trials, whose likelihoods multiply.
 
 Source: Papamakarios, Sterratt, Murray, *Sequential Neural Likelihood*, 2019, https://arxiv.org/abs/1805.07226;
 Hermans, Begy, Louppe, *Likelihood-free MCMC with amortized approximate ratio estimators*, 2020,
@@ -36,6 +36,7 @@ from homing.priors import Prior, as_prior
 
 BANK = 16_384  # draws for an x without sampling anew; they are kept, and given again
 _LEAST_BANK = 2048
+_KEPT = 8  # observations whose draws are kept
 CANDIDATES = 16_384  # importance draws for the constants
 _WORST = {
     **{"rhat": max, "khat": max, "divergences": sum, "acceptance": min},
@@ -145,15 +146,20 @@ class SampledPosterior(Posterior):
     def side(self, x: np.ndarray) -> Side:
         """The posterior at an x of shape x_shape, or (num_trials, *x_shape)."""
         key = x.tobytes()
-        if key not in self._sides:
-            num = max(_LEAST_BANK, self._bank // self._num_trials(x))
-            z, info = self.sample_anew(num, x, random.word(self._seed, "bank"))
-            candidates = max(_LEAST_BANK, CANDIDATES // self._num_trials(x))
-            self._sides[key] = Side(z, *self._evidence(x, z, candidates), info)
-            verdict = sampler_verdict(info, len(z))
-            if verdict.level == "fail":
-                warnings.warn(f"{verdict.sentence} posterior.sampling_info() has the numbers.", stacklevel=3)
-        return self._sides[key]
+        side = self._sides.pop(key) if key in self._sides else self._drawn_side(x)
+        self._sides[key] = side  # the last asked for is the last to go
+        if len(self._sides) > _KEPT:
+            del self._sides[next(iter(self._sides))]
+        return side
+
+    def _drawn_side(self, x: np.ndarray) -> Side:
+        num = max(_LEAST_BANK, self._bank // self._num_trials(x))
+        z, info = self.sample_anew(num, x, random.word(self._seed, "bank"))
+        candidates = max(_LEAST_BANK, CANDIDATES // self._num_trials(x))
+        verdict = sampler_verdict(info, len(z))
+        if verdict.level == "fail":
+            warnings.warn(f"{verdict.sentence} posterior.sampling_info() has the numbers.", stacklevel=4)
+        return Side(z, *self._evidence(x, z, candidates), info)
 
     def sampling_info(self, x: Any | None = None) -> dict[str, float]:
         """How well the draws at x came about.

@@ -145,11 +145,11 @@ class SurrogateLikelihood:
         return len(self.ensemble.members)
 
     def log_likelihood(self, m: int, z: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """Member m's, of rows z, shape (n, d), at one x of shape (p,), and that x is valid; (n,).
+        """Member m's, of rows z, shape (n, d), at one x of shape x_shape, and that x is valid; (n,).
 
-        Several independent trials, x of shape (num_trials, p), count together.
+        Several independent trials, x of shape (num_trials, *x_shape), count together.
         """
-        seen, data = self.coordinates(z), self._data(np.atleast_2d(x))
+        seen, data = self.coordinates(z), self._data(x)
         member, valid = self.ensemble.member(m), self._log_valid(z)
         return sum(
             (member.log_prob_pairs(np.broadcast_to(row, (len(z), len(row))), seen) + valid for row in data),
@@ -157,14 +157,14 @@ class SurrogateLikelihood:
         )
 
     def log_likelihood_pairs(self, m: int, z: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """The same of rows z, shape (n, d), each at its own x, shape (n, p)."""
+        """The same of rows z, shape (n, d), each at its own x, shape (n, *x_shape)."""
         return self.ensemble.member(m).log_prob_pairs(self._data(x), self.coordinates(z)) + self._log_valid(z)
 
     def _log_valid(self, z: np.ndarray) -> np.ndarray | float:
         return 0.0 if self.validity is None else self.validity.log_prob(z)
 
     def differentiable(self, m: int, x: np.ndarray) -> LogPosterior:
-        """Member m's log posterior at x, of shape (p,) or (num_trials, p), as a JAX function of one z.
+        """Member m's log posterior at x, of shape x_shape or (num_trials, *x_shape), as a JAX function of one z.
 
         Raises:
             ArgumentError: If the prior's map is not known as one.
@@ -173,12 +173,12 @@ class SurrogateLikelihood:
         through = prior_map(seen.prior)  # also where the surrogate sees z: the prior has to be normal there
         scaled = Scaled(through if seen.in_theta else None, *(a.astype(np.float32) for a in (seen.loc, seen.scale)))
         valid = None if self.validity is None else log_valid(self.validity)
-        return LogPosterior(_OfData(member), self._data(np.atleast_2d(x)), scaled, valid)
+        return LogPosterior(_OfData(member), self._data(x), scaled, valid)
 
     def _data(self, x: np.ndarray) -> np.ndarray:
-        """What the densities see of data, shape (n, p)."""
+        """What the densities see of one x, or of several along the first axis: rows, whatever the shape of one."""
         middle = 0.0 if self.whole is None else 0.5 * self.whole
-        return self.standardize(x + middle)[:, self.varies]
+        return self.standardize(x.reshape(-1, len(self.varies)) + middle)[:, self.varies]
 
 
 class _OfData(eqx.Module):

@@ -20,7 +20,7 @@ import numpy as np
 from homing import random
 from homing.errors import ArgumentError
 from homing.posteriors.sampling.slice import slice_step
-from homing.posteriors.sampling.target import Drawn, Target
+from homing.posteriors.sampling.target import Drawn, Target, check_counts
 from homing.posteriors.sampling.tempered import temper
 
 _METHODS = ("nuts", "hmc", "slice")
@@ -50,12 +50,8 @@ class MCMC:
     def __post_init__(self) -> None:
         if self.method not in _METHODS:
             raise ArgumentError(f"mcmc_method must be one of {', '.join(map(repr, _METHODS))}, found {self.method!r}.")
-        for name in ("num_chains", "thin", "num_leapfrog"):
-            value = getattr(self, name)
-            if (name, value) == ("num_chains", None):
-                continue
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-                raise ArgumentError(f"{name} must be a positive whole number, found {value!r}.")
+        check_counts(self, *(["num_chains"] if self.num_chains is not None else []), "thin", "num_leapfrog")
+        check_counts(self, "warmup_steps", least=0)
 
     def draw(self, target: Target, num: int, seed: int, member: int = 0) -> Drawn:
         rng = random.generator(seed, "moves", member)
@@ -108,14 +104,19 @@ def _scale(particles: np.ndarray) -> np.ndarray:
 def rhat(history: np.ndarray) -> float:
     """The largest split R̂ over the parameters of rank-normalised draws, shape (steps, chains, d).
 
+    Of the draws, which tells chains that lie apart, and of their distance from the median, which tells chains of unequal
+    width.
+
     Example:
         >>> draws = np.random.default_rng(0).normal(size=(100, 20, 2))
-        >>> rhat(draws) < 1.05, rhat(draws + 3 * (np.arange(20) < 10)[:, None]) > 1.5
-        (True, True)
+        >>> half = (np.arange(20) < 10)[:, None]
+        >>> rhat(draws) < 1.05, rhat(draws + 3 * half) > 1.5, rhat(draws * (1 + 9 * half)) > 1.2
+        (True, True, True)
     """
     half = len(history) // 2
     split = np.concatenate([history[:half], history[half : 2 * half]], axis=1)
-    return float(max(_rhat(_normal_scores(split[..., j])) for j in range(history.shape[-1])))
+    folded = np.abs(split - np.median(split, axis=(0, 1)))
+    return float(max(_rhat(_normal_scores(part[..., j])) for part in (split, folded) for j in range(split.shape[-1])))
 
 
 def effective(history: np.ndarray) -> float:

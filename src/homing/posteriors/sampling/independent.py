@@ -20,7 +20,7 @@ import numpy as np
 
 from homing import random
 from homing.posteriors.sampling.tail import pareto_shape
-from homing.posteriors.sampling.target import Drawn, Target, check_reached
+from homing.posteriors.sampling.target import Drawn, Target, check_counts, check_reached
 from homing.posteriors.sampling.tempered import effective_share
 
 _LEAST = 4096  # proposals
@@ -36,6 +36,9 @@ class Importance:
 
     name: ClassVar[str] = "importance"
     oversampling: int = 32
+
+    def __post_init__(self) -> None:
+        check_counts(self, "oversampling")
 
     def draw(self, target: Target, num: int, seed: int, member: int = 0) -> Drawn:
         rng = random.generator(seed, "moves", member)
@@ -55,6 +58,9 @@ class Rejection:
 
     name: ClassVar[str] = "rejection"
     most: int = 256
+
+    def __post_init__(self) -> None:
+        check_counts(self, "most")
 
     def draw(self, target: Target, num: int, seed: int, member: int = 0) -> Drawn:
         rng = random.generator(seed, "moves", member)

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
-from homing.errors import ObservationError
+from homing.errors import ArgumentError, ObservationError
 
 LogDensity = Callable[[np.ndarray], np.ndarray]
 
@@ -57,6 +57,19 @@ def check_reached(log_density: np.ndarray) -> None:
             "drawn: the likelihood excludes this x for theta of the prior, or for what is held fixed. Check x and the "
             "likelihood; if it is above zero in a tiny region only, narrow the prior to about that."
         )
+
+
+def check_counts(settings: Any, *names: str, least: int = 1) -> None:
+    """Whether some of a sampler's settings are whole numbers, and large enough.
+
+    Raises:
+        ArgumentError: If one is not.
+    """
+    wanted = "a positive whole number" if least == 1 else f"a whole number, {least} or larger"
+    for name in names:
+        value = getattr(settings, name)
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+            raise ArgumentError(f"{name} must be {wanted}, found {value!r}.")
 
 
 class Drawn(NamedTuple):

@@ -82,7 +82,7 @@ def temper(start: np.ndarray, log_start: LogDensity, log_target: LogDensity, rng
     check_reached(values[1])
     t, steps, acceptance, effective = 0.0, 0, 1.0, 1.0
     while t < 1 and steps < _MAX_STEPS:
-        step = _step(values[1] - values[0], 1 - t) if steps < _MAX_STEPS - 1 else 1 - t
+        step = largest_step(values[1] - values[0], 1 - t) if steps < _MAX_STEPS - 1 else 1 - t
         log_weights = step * (values[1] - values[0])
         effective = min(effective, effective_share(log_weights))
         weights = np.exp(log_weights - np.logaddexp.reduce(log_weights))
@@ -99,9 +99,9 @@ def effective_share(log_weights: np.ndarray) -> float:
     return float(np.exp(2 * total - squares) / len(log_weights)) if total > -np.inf else 0.0
 
 
-def _step(log_ratio: np.ndarray, most: float) -> float:
-    """The largest step up to `most` that keeps the target share, by bisection of its logarithm."""
-    target = TARGET * (log_ratio > -np.inf).mean()
+def largest_step(log_ratio: np.ndarray, most: float, share: float = TARGET) -> float:
+    """The largest step up to `most` that keeps an effective share of those that count, by bisection of its logarithm."""
+    target = share * (log_ratio > -np.inf).mean()
     if effective_share(most * log_ratio) >= target:
         return most
     low, high = most * _LEAST_STEP, most

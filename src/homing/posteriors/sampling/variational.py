@@ -25,7 +25,7 @@ from paramax import NonTrainable, unwrap
 from homing import random
 from homing.estimators.autoregressive import autoregressive_flow
 from homing.posteriors.sampling.independent import quality
-from homing.posteriors.sampling.target import Drawn, Target
+from homing.posteriors.sampling.target import Drawn, Target, check_counts
 from homing.posteriors.sampling.tempered import temper
 from homing.programs import Program
 
@@ -50,6 +50,9 @@ class Variational:
     particles: int = 128
     num_transforms: int = 4
     hidden_features: int = 32
+
+    def __post_init__(self) -> None:
+        check_counts(self, "num_steps", "particles", "num_transforms", "hidden_features")
 
     def draw(self, target: Target, num: int, seed: int, member: int = 0) -> Drawn:
         rng = random.generator(seed, "moves", member)
