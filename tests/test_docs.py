@@ -18,11 +18,12 @@ import numpy as np
 import pytest
 
 import homing
-from homing import embeddings, posteriors
+from homing import diagnostics, embeddings, posteriors
 from homing.cli import app, failures, main
 from homing.estimators import classifier_nn, likelihood_nn
-from homing.inference import SNPE, SideOptions, Stop, TrainOptions
+from homing.inference import SNPE, FromLast, Mixture, SideOptions, Stop, TrainOptions, Truncated
 from homing.inference.infer import METHODS
+from homing.inference.methods import METHODS as PROPOSALS
 from homing.training import FitOptions
 
 ROOT = Path(__file__).parents[1]
@@ -163,26 +164,40 @@ def test_every_room_has_its_page_of_reference():
         )
 
 
+def code_of(page):
+    """What a page shows as code: its blocks, and what is between backticks in its text."""
+    text = page.read_text(encoding="utf-8")
+    blocks = re.findall(r"^```.*?^```$", text, re.MULTILINE | re.DOTALL)
+    return [*blocks, *re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL))]
+
+
+METHODS_OF_POSTERIORS = [
+    *("sample", "log_prob", "map", "set_default_x", "sample_conditional", "conditional_corrcoeff", "boundary", "check"),
+    *("pairplot", "to_arviz", "save"),
+]
 OPTIONS = [
     *(SNPE, SNPE.__call__, SNPE.run, SNPE.iterate, SNPE.check, SNPE.report, SNPE.ask, SNPE.tell),
     *(SNPE.append_simulations, SNPE.train, SNPE.build_posterior),
     *(homing.infer, homing.simulate_for_sbi, homing.posterior_nn, homing.command, homing.pairplot),
     *(homing.open, homing.load, SideOptions, FitOptions, Stop, TrainOptions, likelihood_nn, classifier_nn),
     *dict.fromkeys(METHODS.values()),
+    *(Truncated, FromLast, Mixture, homing.report.report, homing.report.watch),
+    *(getattr(diagnostics, name) for name in diagnostics.__all__ if name.startswith("check_")),
+    *(posteriors.MCMCPosterior, posteriors.ImportanceSamplingPosterior, posteriors.RejectionPosterior),
+    *(posteriors.VIPosterior, posteriors.EnsemblePosterior, posteriors.Tempering, posteriors.MCMC),
+    *(posteriors.Importance, posteriors.Rejection, posteriors.Variational),
+    *(getattr(posteriors.Posterior, name) for name in METHODS_OF_POSTERIORS),
     *(getattr(embeddings, name) for name in embeddings.__all__ if name.endswith("Embedding")),
 ]
 
 
 @pytest.mark.parametrize("call", OPTIONS, ids=lambda call: call.__qualname__)
 def test_a_page_tells_of_every_option(call):
-    words = {
-        word
-        for folder in ("how-to", "tutorials")
-        for page in (DOCS / folder).glob("*.md")
-        for word in re.findall(r"\w+", page.read_text(encoding="utf-8"))
-    }
+    pages = [page for folder in ("how-to", "tutorials") for page in (DOCS / folder).glob("*.md")]
+    words = {word for page in pages for code in code_of(page) for word in re.findall(r"\w+", code)}
     named = inspect.signature(call).parameters.values()
-    assert not {option.name for option in named if option.kind is not option.VAR_KEYWORD} - words - {"self"}
+    missing = {option.name for option in named if option.kind is not option.VAR_KEYWORD} - words - {"self"}
+    assert not missing
 
 
 def table(page, heading):
@@ -213,6 +228,16 @@ def test_the_settings_of_methods_are_those_of_the_code():
         for option in re.findall(r'"(\w+)"', setting)
     }
     assert told == {(m.name, field.name) for m in METHODS.values() if hasattr(m, "loss") for field in fields(m.loss)}
+
+
+def test_the_settings_of_proposals_are_those_of_the_code():
+    rows = table("how-to/rounds.md", "Change where rounds simulate")
+    assert [ast.literal_eval(name.strip("`")) for name, *_ in rows] == list(PROPOSALS)
+    for name, value, _, settings in rows:
+        known = PROPOSALS[ast.literal_eval(name.strip("`"))]
+        assert value == f"`{type(known).__name__}()`"
+        told = {option: ast.literal_eval(given) for option, given in re.findall(r"`(\w+)=(.*?)`", settings)}
+        assert told == {field.name: getattr(known, field.name) for field in fields(known) if field.init}
 
 
 def test_the_settings_of_samplers_are_those_of_the_code():
