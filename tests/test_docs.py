@@ -18,11 +18,14 @@ import numpy as np
 import pytest
 
 import homing
-from homing import embeddings, posteriors
+from homing import diagnostics, embeddings, plots, posteriors
 from homing.cli import app, failures, main
 from homing.estimators import classifier_nn, likelihood_nn
-from homing.inference import SNPE, SideOptions, Stop, TrainOptions
+from homing.inference import NPSE, SNLE, SNPE, SNRE_B, FromLast, Mixture, SideOptions, Stop, TrainOptions, Truncated
 from homing.inference.infer import METHODS
+from homing.inference.methods import METHODS as PROPOSALS
+from homing.inference.running import DEFAULTS
+from homing.plots.pairplot import OPTIONS as OPTIONS_OF_PAIRPLOT
 from homing.training import FitOptions
 
 ROOT = Path(__file__).parents[1]
@@ -41,20 +44,88 @@ PAGES = {
 # Pages whose code is about a simulator, a prior and an observation of the reader's: printed, and not run when built.
 SKETCHES = ["coming-from-sbi.md", "index.md"]
 
-# What sbi 0.27 publishes in its rooms for inference, priors, simulators, networks, plots and diagnostics.
+# What sbi 0.27 publishes in its rooms for inference, priors, simulators, networks, plots and diagnostics, and what it
+# did from 2020 to 2022.
 NAMES_OF_SBI = """
-ActiveSubspace BNRE BoxUniform CNNEmbedding CausalCNNEmbedding DirectPosterior EnsemblePosterior FCEmbedding FMPE
-ImportanceSamplingPosterior LC2ST LC2STScores LC2STState LC2ST_NF LRUEmbedding MCABC MCMCPosterior MNLE MNPE
-MarginalTrainer MultipleIndependent NLE NLE_A NPE NPE_A NPE_B NPE_C NPE_PFN NPSE NRE NRE_A NRE_B NRE_C
-NeuralInference PermutationInvariantEmbedding RejectionPosterior ResNetEmbedding1D ResNetEmbedding2D RestrictedPrior
-RestrictionEstimator SMCABC VIPosterior VectorFieldPosterior calc_misspecification_logprob
-calc_misspecification_mmd check_sbc check_tarp classifier_nn conditional_corrcoeff conditional_pairplot
-conditional_potential diagonal_linear_gaussian get_density_thresholder get_nltp likelihood_estimator_based_potential
-likelihood_nn linear_gaussian marginal_nn marginal_plot mcmc_transform mixed_likelihood_estimator_based_potential
-pairplot plot_tarp posterior_estimator_based_potential posterior_flow_nn posterior_nn posterior_score_nn pp_plot
-pp_plot_lc2st process_prior process_simulator ratio_estimator_based_potential run_sbc run_tarp sbc_rank_plot
-simulate_for_sbi simulate_in_batches transformed_potential vector_field_estimator_based_potential
+AALR APT ActiveSubspace BNRE BarDiagOptions BoxUniform CNNEmbedding CNRE CategoricalMADE CategoricalMassEstimator
+CausalCNNEmbedding ConditionalDensityEstimator ConditionalScoreEstimator ConditionalVectorFieldEstimator ConditionedMDN
+ContourOffDiagOptions DirectPosterior DirectPosteriorParameters EnsemblePosterior FCEmbedding FMPE FigOptions
+FilteredDirectPosterior FilteredDirectPosteriorParameters FlowMatchingEstimator HistDiagOptions HistOffDiagOptions
+ImportanceSamplingPosterior ImportanceSamplingPosteriorParameters KdeDiagOptions KdeOffDiagOptions LC2ST LC2STScores
+LC2STState LC2ST_NF LRUEmbedding MCABC MCMCPosterior MCMCPosteriorParameters MNLE MNPE MarginalTrainer
+MixedDensityEstimator MixtureDensityEstimator MoG MultipleIndependent MultivariateGaussianMDN NFlowsFlow NLE NLE_A NPE
+NPE_A NPE_A_Posterior NPE_B NPE_C NPE_PFN NPSE NRE NRE_A NRE_B NRE_C NeuralInference PermutationInvariantEmbedding
+PlotOffDiagOptions RatioEstimator RejectionPosterior RejectionPosteriorParameters ResNetEmbedding1D ResNetEmbedding2D
+RestrictedPrior RestrictionEstimator SMCABC SNL SNLE SNLE_A SNPE SNPE_A SNPE_B SNPE_C SNRE SNRE_A SNRE_B SNRE_C SRE
+ScatterDiagOptions ScatterOffDiagOptions SpectralConvEmbedding TransformerEmbedding UnconditionalDensityEstimator
+VIPosterior VIPosteriorParameters VectorFieldPosterior VectorFieldPosteriorParameters ZukoFlow ZukoUnconditionalFlow
+append_samples append_simulations biased_mmd biased_mmd_hypothesis_test build_categoricalmassestimator
+build_flow_matching_estimator build_linear_classifier build_made build_maf build_maf_rqs build_mdn build_mlp_classifier
+build_mnle build_mnpe build_nsf build_posterior build_resnet_classifier build_score_matching_estimator
+build_tabpfn_flow build_vector_field_estimator build_zuko_bpf build_zuko_gf build_zuko_maf build_zuko_naf
+build_zuko_ncsf build_zuko_nice build_zuko_nsf build_zuko_sospf build_zuko_unaf c2st calc_misspecification_logprob
+calc_misspecification_mmd check_c2st check_if_proposal_has_default_x check_prior check_sbc check_tarp classifier_nn
+conditional_corrcoeff conditional_marginal_plot conditional_pairplot conditional_potential default_x
+diagonal_linear_gaussian estimate_normalization_constant eval_conditional_density evaluate get_dataloaders
+get_density_thresholder get_kde get_nltp get_nn_models get_samples get_simulations gradient_ascent handle_invalid_x
+infer l1 l2 leakage_correction likelihood_estimator_based_potential likelihood_nn linear_gaussian list_all_logs log_prob
+log_prob_batched loss map marginal_nn marginal_plot marginal_plot_with_probs_intensity mcmc_parameters mcmc_transform
+mixed_likelihood_estimator_based_potential mmd_distance mse_distance net pairplot plot_summary plot_tarp
+posterior_estimator_based_potential posterior_flow_nn posterior_nn posterior_sampler posterior_score_nn
+posterior_shrinkage posterior_zscore potential pp_plot pp_plot_lc2st prepare_for_sbi process_prior process_simulator
+process_x provide_presimulated q ratio_estimator_based_potential regularized_ot_dual rejection_sampling_parameters
+run_sbc run_tarp sample sample_batched sample_conditional sample_via_ode sbc_rank_plot set_default_x set_mcmc_method
+set_mcmc_parameters set_q set_rejection_sampling_parameters set_sample_with_mcmc set_vi_method simulate_for_sbi
+simulate_in_batches summary to train train_amortized transformed_potential unbiased_mmd_squared
+unbiased_mmd_squared_hypothesis_test validate_theta_and_x vector_field_estimator_based_potential vi_method
+wasserstein_2_squared wasserstein_distance
 """
+
+# The arguments of what has a counterpart here that is called in the same way.
+ARGUMENTS_OF_SBI = {
+    SNPE: """prior simulator density_estimator device logging_level summary_writer tracker show_progress_bars
+        num_workers simulation_batch_size sample_with_mcmc mcmc_method mcmc_parameters rejection_sampling_parameters
+        use_combined_loss show_round_summary""",
+    NPSE: "prior vf_estimator score_estimator density_estimator sde_type device logging_level summary_writer tracker",
+    SNRE_B: "prior classifier device logging_level summary_writer tracker show_progress_bars",
+    SNPE.append_simulations: "theta x proposal exclude_invalid_x data_device from_round algorithm",
+    SNPE.train: """num_atoms training_batch_size learning_rate validation_fraction stop_after_epochs max_num_epochs
+        clip_max_norm calibration_kernel resume_training force_first_round_loss discard_prior_samples use_combined_loss
+        retrain_from_scratch retrain_from_scratch_each_round exclude_invalid_x show_train_summary dataloader_kwargs
+        loss_kwargs num_classes gamma regularization_strength ema_loss_decay validation_times
+        validation_times_nugget""",
+    SNLE.build_posterior: """density_estimator vector_field_estimator prior sample_with mcmc_method vi_method
+        direct_sampling_parameters mcmc_parameters vi_parameters rejection_sampling_parameters
+        importance_sampling_parameters posterior_parameters vectorfield_sampling_parameters""",
+    posteriors.Posterior.sample: """sample_shape x show_progress_bars max_sampling_batch_size reject_outside_prior
+        max_sampling_time return_partial_on_timeout predictor corrector predictor_params corrector_params steps ts
+        iid_method iid_params guidance_method guidance_params method thin warmup_steps num_chains init_strategy
+        init_strategy_parameters mp_context target_accept oversampling_factor num_samples_to_find_max
+        num_iter_to_find_max m""",
+    posteriors.Posterior.log_prob: """theta x norm_posterior track_gradients leakage_correction_params
+        normalization_constant_params ode_kwargs individually""",
+    posteriors.Posterior.map: """x num_iter num_to_optimize init_method num_init_samples save_best_every
+        force_update""",
+    posteriors.MCMCPosterior: """potential_fn proposal theta_transform method thin warmup_steps num_chains
+        init_strategy init_strategy_parameters mp_context device x_shape target_accept""",
+    posteriors.EnsemblePosterior: "posteriors weights theta_transform device",
+    homing.infer: "simulator prior method num_simulations num_workers init_kwargs train_kwargs build_posterior_kwargs",
+    homing.simulate_for_sbi: """simulator proposal num_simulations num_workers simulation_batch_size seed
+        show_progress_bar""",
+    homing.BoxUniform: "low high reinterpreted_batch_ndims device",
+    homing.posterior_nn: """model z_score_theta z_score_x hidden_features num_transforms num_bins embedding_net
+        num_components""",
+    likelihood_nn: """model z_score_theta z_score_x hidden_features num_transforms num_bins embedding_net
+        num_components""",
+    classifier_nn: "model z_score_theta z_score_x hidden_features embedding_net_theta embedding_net_x",
+    homing.pairplot: """samples points limits subset upper lower diag figsize labels ticks offdiag diag_kwargs
+        upper_kwargs lower_kwargs fig_kwargs fig axes discrete_indices""",
+    plots.marginal_plot: "samples points limits subset diag figsize labels ticks diag_kwargs fig_kwargs fig axes",
+    plots.conditional_pairplot: """density condition limits points subset resolution figsize labels ticks fig axes""",
+    posteriors.Posterior.conditional_corrcoeff: "density limits condition subset resolution",
+    plots.sbc_rank_plot: """ranks num_posterior_samples num_bins plot_type parameter_labels ranks_labels colors fig
+        ax""",
+}
 
 
 def test_all_cells_are_found():
@@ -163,26 +234,40 @@ def test_every_room_has_its_page_of_reference():
         )
 
 
+def code_of(page):
+    """What a page shows as code: its blocks, and what is between backticks in its text."""
+    text = page.read_text(encoding="utf-8")
+    blocks = re.findall(r"^```.*?^```$", text, re.MULTILINE | re.DOTALL)
+    return [*blocks, *re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL))]
+
+
+METHODS_OF_POSTERIORS = [
+    *("sample", "log_prob", "map", "set_default_x", "sample_conditional", "conditional_corrcoeff", "boundary", "check"),
+    *("pairplot", "to_arviz", "save"),
+]
 OPTIONS = [
     *(SNPE, SNPE.__call__, SNPE.run, SNPE.iterate, SNPE.check, SNPE.report, SNPE.ask, SNPE.tell),
     *(SNPE.append_simulations, SNPE.train, SNPE.build_posterior),
     *(homing.infer, homing.simulate_for_sbi, homing.posterior_nn, homing.command, homing.pairplot),
     *(homing.open, homing.load, SideOptions, FitOptions, Stop, TrainOptions, likelihood_nn, classifier_nn),
     *dict.fromkeys(METHODS.values()),
+    *(Truncated, FromLast, Mixture, homing.report.report, homing.report.watch),
+    *(getattr(diagnostics, name) for name in diagnostics.__all__ if name.startswith("check_")),
+    *(posteriors.MCMCPosterior, posteriors.ImportanceSamplingPosterior, posteriors.RejectionPosterior),
+    *(posteriors.VIPosterior, posteriors.EnsemblePosterior, posteriors.Tempering, posteriors.MCMC),
+    *(posteriors.Importance, posteriors.Rejection, posteriors.Variational),
+    *(getattr(posteriors.Posterior, name) for name in METHODS_OF_POSTERIORS),
     *(getattr(embeddings, name) for name in embeddings.__all__ if name.endswith("Embedding")),
 ]
 
 
 @pytest.mark.parametrize("call", OPTIONS, ids=lambda call: call.__qualname__)
 def test_a_page_tells_of_every_option(call):
-    words = {
-        word
-        for folder in ("how-to", "tutorials")
-        for page in (DOCS / folder).glob("*.md")
-        for word in re.findall(r"\w+", page.read_text(encoding="utf-8"))
-    }
+    pages = [page for folder in ("how-to", "tutorials") for page in (DOCS / folder).glob("*.md")]
+    words = {word for page in pages for code in code_of(page) for word in re.findall(r"\w+", code)}
     named = inspect.signature(call).parameters.values()
-    assert not {option.name for option in named if option.kind is not option.VAR_KEYWORD} - words - {"self"}
+    missing = {option.name for option in named if option.kind is not option.VAR_KEYWORD} - words - {"self"}
+    assert not missing
 
 
 def table(page, heading):
@@ -213,6 +298,16 @@ def test_the_settings_of_methods_are_those_of_the_code():
         for option in re.findall(r'"(\w+)"', setting)
     }
     assert told == {(m.name, field.name) for m in METHODS.values() if hasattr(m, "loss") for field in fields(m.loss)}
+
+
+def test_the_settings_of_proposals_are_those_of_the_code():
+    rows = table("how-to/rounds.md", "Change where rounds simulate")
+    assert [ast.literal_eval(name.strip("`")) for name, *_ in rows] == list(PROPOSALS)
+    for name, value, _, settings in rows:
+        known = PROPOSALS[ast.literal_eval(name.strip("`"))]
+        assert value == f"`{type(known).__name__}()`"
+        told = {option: ast.literal_eval(given) for option, given in re.findall(r"`(\w+)=(.*?)`", settings)}
+        assert told == {field.name: getattr(known, field.name) for field in fields(known) if field.init}
 
 
 def test_the_settings_of_samplers_are_those_of_the_code():
@@ -320,12 +415,98 @@ def test_every_exit_code_is_told():
         assert {int(number) for number in re.findall(r"\b\d+\b", text)} == codes
 
 
+GUIDE = (DOCS / "coming-from-sbi.md").read_text(encoding="utf-8")
+GUIDES_ROWS = [
+    [cell.strip() for cell in line.strip("|").split(" | ")]
+    for line in GUIDE.splitlines()
+    if line.startswith("|") and not line.startswith(("|---", "| sbi |"))
+]
+
+
+def found(name):
+    """What a full name stands for: a module, or what is in one, or in a class of one."""
+    parts = name.split(".")
+    value = homing
+    for k, part in enumerate(parts[1:], start=2):
+        try:
+            value = getattr(value, part)
+        except AttributeError:
+            value = importlib.import_module(".".join(parts[:k]))
+    return value
+
+
+def taken(call):
+    """The names of a callable's arguments; those of training are behind two stars."""
+    parameters = inspect.signature(call).parameters.values()
+    trains = any(option.kind is option.VAR_KEYWORD and option.name == "training" for option in parameters)
+    runs = any(option.kind is option.VAR_KEYWORD and option.name == "running" for option in parameters)
+    return (
+        {option.name for option in parameters}
+        | set(SNPE.training_options * trains)
+        | (set(DEFAULTS) if runs else set())
+    )
+
+
+def test_the_guide_for_users_of_sbi_has_a_row_for_every_name():
+    """In the first cells of its tables, as code; and each row says what is here."""
+    assert all(len(row) == 2 and all(row) for row in GUIDES_ROWS)
+    named = {
+        word
+        for first, _ in GUIDES_ROWS
+        for code in re.findall(r"`([^`]+)`", first)
+        for word in re.findall(r"\w+", code)
+    }
+    assert not set(NAMES_OF_SBI.split()) - named
+
+
+@pytest.mark.parametrize("call", ARGUMENTS_OF_SBI, ids=lambda call: call.__qualname__)
+def test_the_guide_for_users_of_sbi_has_a_row_for_every_argument_that_is_not_taken(call):
+    rows = [re.findall(r"(\w+)=", code) for first, _ in GUIDES_ROWS for code in re.findall(r"`([^`]+)`", first)]
+    told = {name for row in rows for name in row}
+    assert not set(ARGUMENTS_OF_SBI[call].split()) - taken(call) - told
+
+
 def test_the_guide_for_users_of_sbi_names_what_there_is():
-    """Every name of sbi has a row, and every `homing.name` on the page exists."""
-    text = (DOCS / "coming-from-sbi.md").read_text(encoding="utf-8")
-    names = set(re.findall(r"`(?:from )?(homing(?:\.\w+)+)", text))
-    assert len(names) > 10
-    assert not set(NAMES_OF_SBI.split()) - set(re.findall(r"\w+", text))
+    """Every `homing.name` on the page exists."""
+    names = set(re.findall(r"`(?:from )?(homing(?:\.\w+)+)", GUIDE)) | set(re.findall(r"\b(homing\.\w+)\(", GUIDE))
+    assert len(names) > 40
     for name in names:
-        room, _, last = name.rpartition(".")
-        assert hasattr(importlib.import_module(room), last) or importlib.util.find_spec(name), name
+        assert found(name) is not None, name
+
+
+def test_what_is_the_same_as_in_sbi_is_so():
+    """What rows of the guide call the same is there, by its name, and takes the arguments that are named."""
+    same = 0
+    for first, second in GUIDES_ROWS:
+        if not second.startswith("the same"):
+            continue
+        where = found(re.match(r"the same(?: names?)? in `(homing[\w.]+)`", second)[1])
+        for code in re.findall(r"`([^`]+)`", first):
+            same += 1
+            if re.fullmatch(r"\w+=", code):
+                assert code[:-1] in taken(where), code
+                continue
+            tree = ast.parse(code.lstrip("."), mode="eval").body
+            name = tree.func.id if isinstance(tree, ast.Call) else tree.id
+            itself = name in ("inference", getattr(where, "__name__", ""))
+            value = (where.__call__ if name == "inference" else where) if itself else getattr(where, name)
+            if isinstance(tree, ast.Call):
+                given = {arg.id for arg in tree.args if isinstance(arg, ast.Name)} | {
+                    word.arg for word in tree.keywords
+                }
+                assert given <= taken(value), code
+    assert same > 50
+
+
+def test_what_the_guide_for_users_of_sbi_says_to_write_is_taken():
+    """Every argument that a second cell gives by name is one of something that is published."""
+    published = [*OPTIONS, *ARGUMENTS_OF_SBI, SNLE.build_posterior, homing.posteriors.SampledPosterior, SNRE_B]
+    known = {name for call in published for name in taken(call)} | set(OPTIONS_OF_PAIRPLOT)
+    given = {
+        name
+        for _, second in GUIDES_ROWS
+        for code in re.findall(r"`([^`]+)`", second)
+        for name in re.findall(r"(\w+)=", code)
+    }
+    assert len(given) > 40
+    assert not given - known
