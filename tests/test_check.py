@@ -439,7 +439,7 @@ class Exact(Posterior):
         return {verdict.name: verdict.p_value for verdict in verdicts}
 
 
-@pytest.mark.parametrize("repetitions", [30, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("repetitions", [12, pytest.param(200, marks=pytest.mark.slow)])
 def test_a_check_of_the_exact_posterior_raises_false_alarms_at_their_nominal_rate(repetitions):
     found = [Exact(x_o=np.array([0.5, -0.5])).p_values(50, seed) for seed in range(repetitions)]
     assert found[0].keys() == {"coverage", "ranks", "TARP", "L-C2ST", "predictive", "posterior SBC", "z-scores"}
