@@ -1,13 +1,10 @@
 r"""Whether particles have mixed, by their families: those that descend from one particle are alike until they have.
 
-Particles are drawn anew in proportion to their weights and then moved. The variance of a mean over N of them is about
-
-    V = \(\frac{1}{N^2} \sum_f (\sum_{i \in f} h_i - \bar h)^2\),  f the families of a common ancestor,
-
-and the variance of h over V is how many independent draws they are worth. What V cannot see is a place where no
-particle ever came. If the moves still lead there, they change the mean: by many standard errors, of the same kind,
-where they should change it by about one. Both are asked of every parameter's normal scores, and of the squares of
-these.
+Particles are drawn anew in proportion to their weights and then moved. The variance of a mean of h over N of them is
+about \(V = \frac1{N^2} \sum_f (\sum_{i \in f} (h_i - \bar h))^2\), f the families of a common ancestor; that of h
+over V is how many independent draws they are worth. What V cannot see is a place where no particle ever came. If the
+moves still lead there, they change the mean: by many standard errors, of the same kind, where they should change it by
+about one. Both are asked of every parameter's normal scores, and of the squares of these.
 
 Sources: Lee, Whiteley, *Variance estimation in the particle filter*, 2018, https://arxiv.org/abs/1509.00394 (V);
 Olsson, Douc, *Numerically stable online estimation of variance in particle filters*, 2019,
