@@ -114,6 +114,8 @@ def test_audits_take_care_beyond_their_bounds_only():
     )
     assert [check_sampler(1.0, none, 1000, 900, divergences).level for divergences in (5, 20)] == ["pass", "care"]
     assert check_sampler(1.0, none, 1000, 900, 20).sentence.startswith("20 trajectories of the chains diverged: where")
+    assert [check_sampler(effective=900, drift=drift).level for drift in (3, 8)] == ["pass", "care"]
+    assert check_sampler(effective=900, drift=8).sentence.startswith("Further moves of the sampler still change")
     assert [check_boundary(0.1, where, 100).level for where in ("", "theta[0] at its lower bound")] == ["pass", "care"]
 
 

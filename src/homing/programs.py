@@ -118,9 +118,9 @@ def _compile(program: Program, treedef: Any, leaves: list[Any], dynamic: list[An
     return compiled
 
 
-def _device() -> jax.Device:
+def _device() -> Any:
     """The device that a program is compiled for: JAX's default, also where a user has set another."""
-    chosen = jax.config.jax_default_device  # a device, the name of a platform, or None
+    chosen = jax.config.jax_default_device  # type: ignore[attr-defined]  # a device, a platform's name, or None
     return jax.local_devices(backend=chosen)[0] if chosen is None or isinstance(chosen, str) else chosen
 
 
@@ -180,7 +180,7 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _load(path: Path, dynamic: list[Any], device: jax.Device) -> Any | None:
+def _load(path: Path, dynamic: list[Any], device: Any) -> Any | None:
     try:
         stored = path.read_bytes()
         digest, content = stored[:32], stored[32:]
@@ -251,7 +251,7 @@ def _is_ours(folder: Path) -> bool:
 
 
 @functools.cache
-def _fingerprint(device: jax.Device) -> str:
+def _fingerprint(device: Any) -> str:
     """Versions, device, flags and processor features, as a name for a directory."""
     jaxlib = version("jaxlib")
     parts = [jax.__version__, jaxlib, device.platform, device.device_kind, device.id, platform.machine()]

@@ -19,6 +19,7 @@ from homing.diagnostics.verdict import Level, Verdict, level_of
 _MOST_KHAT, _WRONG_KHAT = 0.7, 1.0
 _MOST_RHAT, _WRONG_RHAT = 1.05, 1.2
 _LEAST_DRAWS, _TOO_FEW_DRAWS = 400, 40
+_MOST_DRIFT = 4.0  # standard errors, of which those of some parameters are the largest
 _MOST_DIVERGENCES = 0.01  # for each draw
 _LEAST_EFFECTIVE, _LESS_EFFECTIVE = 0.1, 0.25  # the second where k̂ is larger
 _MOST_DISAGREEMENT = 0.3  # of log M, what a draw can tell at most about which member it is of
@@ -80,6 +81,7 @@ def check_sampler(
     num_draws: int = 0,
     effective: float = np.nan,
     divergences: float = 0.0,
+    drift: float = np.nan,
 ) -> Verdict:
     """Whether the draws at x_o are those of what was learned, by what their sampler reports of itself.
 
@@ -89,18 +91,19 @@ def check_sampler(
         num_draws: How many draws.
         effective: How many independent draws they are worth; NaN if that is not known.
         divergences: Trajectories of NUTS or HMC that diverged.
+        drift: By how many standard errors the last moves of particles still changed them; NaN if there are none.
 
     Returns:
         The verdict; its statistic is the first that is known of `rhat`, `khat` and `effective`. It takes care above an
         R-hat of 1.05 or a shape of 0.7, and fails above 1.2 or 1; it takes care below 400 effective draws, and fails
-        below 40; and it takes care if there are more divergences than a hundredth of the draws.
+        below 40; and it takes care of a drift above 4, or if there are more divergences than a hundredth of the draws.
 
     Example:
         >>> check_sampler(2.0, float("nan"), 1000).sentence
         'The chains that drew the posterior disagree (R-hat 2): the draws are not yet those of what was learned.'
     """
     diverge = divergences > _MOST_DIVERGENCES * num_draws
-    care = rhat > _MOST_RHAT or khat > _MOST_KHAT or effective < _LEAST_DRAWS or diverge
+    care = rhat > _MOST_RHAT or khat > _MOST_KHAT or effective < _LEAST_DRAWS or drift > _MOST_DRIFT or diverge
     level: Level = "care" if care else "pass"
     if rhat > _WRONG_RHAT or khat > _WRONG_KHAT or effective < _TOO_FEW_DRAWS:
         level = "fail"
@@ -117,6 +120,11 @@ def check_sampler(
         )
     elif effective < _LEAST_DRAWS:
         sentence = f"The {num_draws} draws of the posterior are worth {effective:.3g} independent ones: they are few."
+    elif drift > _MOST_DRIFT:
+        sentence = (
+            f"Further moves of the sampler still change its draws, by {drift:.3g} standard errors: they are not yet "
+            "those of what was learned."
+        )
     elif diverge:
         sentence = f"{divergences:.0f} trajectories of the chains diverged: where they did, draws of it are missing."
     statistic = next((value for value in (rhat, khat, effective) if not np.isnan(value)), np.nan)

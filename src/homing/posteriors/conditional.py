@@ -16,6 +16,7 @@ Source: Goncalves et al., *Training deep neural density estimators to identify m
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import combinations
 
 import numpy as np
 
@@ -122,7 +123,7 @@ def conditional_correlations(
         Shape (d, d), ones on the diagonal.
     """
     result = np.eye(len(condition))
-    for i, j in zip(*np.tril_indices(len(condition), -1)):
+    for i, j in combinations(range(len(condition)), 2):
         found = _on_a_grid(log_density, draws, condition, [i, j])
         if found is None:
             found = np.cov(draw_conditional(log_density, draws, condition, [i, j], _DRAWS, low, high, rng).T)

@@ -276,8 +276,7 @@ class Posterior(ABC):
             Shape (d, d), of the prior's kind, ones on the diagonal.
 
         Raises:
-            ArgumentError, ShapeError: If the condition does not fit.
-            ObservationError: If there is no x, it does not fit, or the posterior has no density at the condition.
+            ArgumentError, ShapeError, ObservationError: If the condition or x do not fit, or each other.
         """
         observed = self.condition_of(x)
         point = check_condition(to_numpy(condition, "condition"), self.prior.low, self.prior.high)

@@ -39,7 +39,7 @@ _LEAST_BANK = 2048
 _KEPT = 8  # observations whose draws are kept
 CANDIDATES = 16_384  # importance draws for the constants
 _WORST = {
-    **{"rhat": max, "khat": max, "divergences": sum, "acceptance": min},
+    **{"rhat": max, "khat": max, "drift": max, "divergences": sum, "acceptance": min},
     "effective": lambda values: len(values) * min(values),  # each has as many of the draws
     **{"evidence_effective": min, "evidence_khat": max},
 }
@@ -72,7 +72,7 @@ def worst(infos: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 def sampler_verdict(info: Mapping[str, float], num_draws: int) -> Verdict:
     """What a sampler reports of so many draws, as a verdict."""
-    known = {name: info[name] for name in ("rhat", "khat", "effective", "divergences") if name in info}
+    known = {name: info[name] for name in ("rhat", "khat", "effective", "drift", "divergences") if name in info}
     return check_sampler(num_draws=num_draws, **known)
 
 
@@ -168,7 +168,7 @@ class SampledPosterior(Posterior):
             x: The observation; the default x if None.
 
         Returns:
-            What the sampler reports, the worst over the members of the ensemble: `"rhat"`, `"effective"`,
+            What the sampler reports, the worst over the members of the ensemble: `"rhat"`, `"effective"`, `"drift"`,
             `"divergences"`, `"acceptance"`, `"khat"`, as it has them; and of the importance weights that normalise
             `log_prob`: `"evidence_effective"`, the effective share of them, and `"evidence_khat"`.
         """

@@ -19,6 +19,7 @@ import numpy as np
 
 from homing import random
 from homing.errors import ArgumentError
+from homing.posteriors.sampling.mixing import normal_scores
 from homing.posteriors.sampling.slice import slice_step
 from homing.posteriors.sampling.target import Drawn, Target, check_counts
 from homing.posteriors.sampling.tempered import temper
@@ -104,8 +105,8 @@ def _scale(particles: np.ndarray) -> np.ndarray:
 def rhat(history: np.ndarray) -> float:
     """The largest split R̂ over the parameters of rank-normalised draws, shape (steps, chains, d).
 
-    Of the draws, which tells chains that lie apart, and of their distance from the median, which tells chains of unequal
-    width.
+    Of the draws, which tells chains that lie apart, and of their distance from the median, which tells chains of
+    unequal width.
 
     Example:
         >>> draws = np.random.default_rng(0).normal(size=(100, 20, 2))
@@ -116,7 +117,7 @@ def rhat(history: np.ndarray) -> float:
     half = len(history) // 2
     split = np.concatenate([history[:half], history[half : 2 * half]], axis=1)
     folded = np.abs(split - np.median(split, axis=(0, 1)))
-    return float(max(_rhat(_normal_scores(part[..., j])) for part in (split, folded) for j in range(split.shape[-1])))
+    return float(max(_rhat(normal_scores(part[..., j])) for part in (split, folded) for j in range(split.shape[-1])))
 
 
 def effective(history: np.ndarray) -> float:
@@ -129,14 +130,7 @@ def effective(history: np.ndarray) -> float:
         >>> 1600 < effective(draws) < 2600, effective(np.repeat(draws[:25], 4, axis=0)) < 700
         (True, True)
     """
-    return float(min(_effective(_normal_scores(history[..., j])) for j in range(history.shape[-1])))
-
-
-def _normal_scores(draws: np.ndarray) -> np.ndarray:
-    from scipy.special import ndtri
-
-    ranks = draws.ravel().argsort().argsort().reshape(draws.shape)
-    return ndtri((ranks + 0.625) / (draws.size + 0.25))
+    return float(min(_effective(normal_scores(history[..., j])) for j in range(history.shape[-1])))
 
 
 def _within_and_total(draws: np.ndarray) -> tuple[float, float]:

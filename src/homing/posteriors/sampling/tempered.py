@@ -19,6 +19,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from homing import random
+from homing.posteriors.sampling.mixing import drift, families, independent
 from homing.posteriors.sampling.target import Drawn, LogDensity, Target, check_reached
 
 TARGET = 0.6  # effective share, after a step, of the particles that count at all
@@ -32,7 +33,8 @@ _MOVES = 4  # Metropolis steps after each temperature; twice as many after the l
 class Tempering:
     """Tempered sequential Monte Carlo, with as many particles as draws are wanted.
 
-    Reports `"acceptance"`, and `"effective"`, in draws: how many particles counted where the fewest did.
+    Reports `"acceptance"`; `"effective"`, how many independent draws the particles are worth; and `"drift"`, by how
+    many standard errors the last moves still changed them (`homing.posteriors.sampling.mixing`).
     """
 
     name: ClassVar[str] = "smc"
@@ -41,7 +43,12 @@ class Tempering:
         start = target.start.sample(num, random.word(seed, "start", member))
         rng = random.generator(seed, "moves", member)
         found = temper(start, target.start.log_density, target.log_density, rng)
-        return Drawn(found.z, {"acceptance": found.acceptance, "effective": found.effective * num})
+        info = {
+            "acceptance": found.acceptance,
+            "effective": independent(found.z, found.family),
+            "drift": drift(found.before, found.z, found.family),
+        }
+        return Drawn(found.z, info)
 
 
 class Tempered(NamedTuple):
@@ -51,13 +58,15 @@ class Tempered(NamedTuple):
         z: (n, d), the draws.
         steps: Temperatures it took.
         acceptance: Share of the last moves that were accepted.
-        effective: The least effective share of the particles after a step.
+        before: (n, d), where the last moves took the draws from.
+        family: (n,), whom each descends from.
     """
 
     z: np.ndarray
     steps: int
     acceptance: float
-    effective: float
+    before: np.ndarray
+    family: np.ndarray
 
 
 def temper(start: np.ndarray, log_start: LogDensity, log_target: LogDensity, rng: np.random.Generator) -> Tempered:
@@ -80,17 +89,17 @@ def temper(start: np.ndarray, log_start: LogDensity, log_target: LogDensity, rng
     z = start[np.resize(credible, num)] if len(credible) else start.copy()
     values = np.stack([log_start(z), log_target(z)])
     check_reached(values[1])
-    t, steps, acceptance, effective = 0.0, 0, 1.0, 1.0
+    t, steps, acceptance, before, parents = 0.0, 0, 1.0, z, []
     while t < 1 and steps < _MAX_STEPS:
         step = largest_step(values[1] - values[0], 1 - t) if steps < _MAX_STEPS - 1 else 1 - t
         log_weights = step * (values[1] - values[0])
-        effective = min(effective, effective_share(log_weights))
         weights = np.exp(log_weights - np.logaddexp.reduce(log_weights))
         chosen = np.searchsorted(np.cumsum(weights), (rng.random() + np.arange(num)) / num).clip(0, num - 1)
         z, values, t, steps = z[chosen], values[:, chosen], t + step, steps + 1
+        before, parents = z.copy(), [*parents, chosen]
         for _ in range(_MOVES if t < 1 else 2 * _MOVES):
             acceptance = _move(z, values, t, log_start, log_target, rng)
-    return Tempered(z, steps, acceptance, effective)
+    return Tempered(z, steps, acceptance, before, families(parents, num))
 
 
 def effective_share(log_weights: np.ndarray) -> float:
@@ -100,7 +109,7 @@ def effective_share(log_weights: np.ndarray) -> float:
 
 
 def largest_step(log_ratio: np.ndarray, most: float, share: float = TARGET) -> float:
-    """The largest step up to `most` that keeps an effective share of those that count: its logarithm by bisection."""
+    """The largest step up to `most` that keeps a share of those that count, by bisection of its logarithm."""
     target = share * (log_ratio > -np.inf).mean()
     if effective_share(most * log_ratio) >= target:
         return most
