@@ -7,12 +7,14 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 import scipy.stats as st
 from paramax import NonTrainable
 
 from homing.estimators import posterior_nn
+from homing.inference.samplers import as_sampler
 from homing.inference.sides import SideOptions
-from homing.posteriors import DirectPosterior, Ensemble
+from homing.posteriors import DirectPosterior, Ensemble, sampled_posterior
 from homing.priors import BoxUniform, as_prior
 
 BUILDERS = {
@@ -62,6 +64,28 @@ def made(name, size=0.05, seed=0):
 
 def posterior_of(ensemble, prior, **options):
     return DirectPosterior(ensemble, as_prior(prior), multi_round=False, seed=0, show_progress_bars=False, **options)
+
+
+CHAINS = {"num_chains": 10}
+BY_GRADIENTS = {"nuts": CHAINS, "hmc": CHAINS, "vi": {"num_steps": 300, "num_transforms": 2}}
+
+
+def by_gradients(*often):
+    """Each sampler that follows gradients, at one trial and at four: some for every run, all for the long ones."""
+    cases = [(name, num) for name in BY_GRADIENTS for num in (1, 4)]
+    return [pytest.param(*case, marks=[] if case in often else pytest.mark.slow) for case in cases]
+
+
+def drawn_by_gradients(posterior, name, x):
+    """2,000 draws of what a posterior learned, by a sampler that follows gradients, which says that they are good."""
+    sampler = as_sampler(name, BY_GRADIENTS[name])
+    other = sampled_posterior(posterior.surrogate, posterior.prior, x_shape=posterior.x_shape, sampler=sampler, seed=3)
+    z, info = other.sample_anew(2000, x, seed=5)
+    assert info["effective"] > 800
+    if name != "vi":
+        assert info["rhat"] < 1.05
+        assert info["divergences"] < 20
+    return posterior.prior.from_normal(z)
 
 
 @dataclass(frozen=True)

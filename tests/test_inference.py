@@ -449,12 +449,18 @@ def test_integers_and_single_precision_are_data():
         assert one_round(inference).sample((5,), x=[10, 10]).shape == (5, 2)
 
 
-def test_an_embedding_with_weights_is_trained():
-    net = eqx.nn.Linear(2, 4, key=jax.random.key(0))
+def test_an_embedding_with_weights_is_trained_in_every_round():
+    net = eqx.nn.MLP(2, 4, 8, 1, key=jax.random.key(0))
     inference = start(density_estimator=posterior_nn("maf", embedding_net=net))
-    posterior = one_round(inference, max_num_epochs=3)
-    (member,) = posterior.ensemble.members
-    assert not np.array_equal(member.embedding.weight, net.weight)
+    nets, posterior = [net], None
+    for _ in range(2):
+        posterior = one_round(inference, proposal=posterior, max_num_epochs=3).set_default_x(X_O)
+        (member,) = posterior.ensemble.members
+        nets.append(member.embedding)
+    weights = [jax.tree.leaves(eqx.filter(each, eqx.is_inexact_array)) for each in nets]
+    for before, first, second in zip(*weights):
+        for one, two in ((before, first), (before, second), (first, second)):
+            assert not np.array_equal(one, two)
 
 
 def test_an_embedding_without_batch_dimension_sees_one_x():

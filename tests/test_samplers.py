@@ -82,6 +82,16 @@ def test_a_sampler_gives_the_posterior_and_says_how_well(name):
         assert info["effective"] > 500
 
 
+@pytest.mark.parametrize("num_leapfrog", [4, 8])
+def test_trajectories_do_not_come_back_to_where_they_were(num_leapfrog):
+    """On a normal density those of one length may: chains then stay as far from its middle as they began."""
+    sampler = MCMC("hmc", num_chains=10, num_leapfrog=num_leapfrog)
+    posterior = sampled_posterior(Exact(), NORMAL, x_shape=(2,), sampler=sampler, seed=1)
+    info = posterior.sample_anew(2000, X_O, seed=0)[1]
+    assert info["rhat"] < 1.02
+    assert info["effective"] > 1000
+
+
 @pytest.mark.parametrize("name", ["smc", "slice", "nuts", "importance"])
 def test_both_modes_get_their_share(name):
     x_o = np.array([1.5, 1.5])

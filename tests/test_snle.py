@@ -2,6 +2,7 @@
 
 import warnings
 
+import jax
 import numpy as np
 import pytest
 from paramax import unwrap
@@ -16,6 +17,7 @@ from homing.posteriors import MCMC, MCMCPosterior, VIPosterior, load, restore
 from homing.priors import BoxUniform
 from homing.proposals import posterior_region
 from homing.training import FitOptions
+from learning import by_gradients, drawn_by_gradients
 
 BOX = BoxUniform([-1.0, -1.0], [1.0, 1.0])
 NOISE = 0.2
@@ -140,8 +142,7 @@ def test_its_maximum_and_conditionals(finished):
 def test_gradients_follow_the_same_density(finished):
     surrogate = finished[0].surrogate
     z = np.random.default_rng(0).normal(size=(5, 2)) * 0.3
-    target = surrogate.differentiable(0, X_O)
-    ours = [float(unwrap(target)(row.astype(np.float32))) for row in z]
+    ours = np.asarray(jax.vmap(unwrap(surrogate.differentiable(0, X_O)))(z.astype(np.float32)))
     theirs = surrogate.log_likelihood(0, z, X_O) - 0.5 * (z**2).sum(1)
     np.testing.assert_allclose(np.subtract(ours, ours[0]), theirs - theirs[0], atol=2e-3)
 
@@ -152,6 +153,13 @@ def test_the_posterior_of_a_file_is_the_same(finished, tmp_path):
     again = load(tmp_path / "posterior.npz")
     assert isinstance(again, MCMCPosterior)
     np.testing.assert_array_equal(again.log_prob([[0.3, -0.2]]), posterior.log_prob([[0.3, -0.2]]))
+
+
+@pytest.mark.parametrize(("name", "num"), by_gradients(("nuts", 1), ("hmc", 4)))
+def test_samplers_that_follow_the_likelihoods_gradient(finished, name, num):
+    trials = X_O + NOISE * np.array([[1.0, -0.5], [-1.0, 0.5], [0.5, 1.0], [-0.5, -1.0]])
+    x = X_O if num == 1 else trials
+    check_linear(drawn_by_gradients(finished[0], name, x), np.atleast_2d(x).mean(0), num)
 
 
 @pytest.mark.slow

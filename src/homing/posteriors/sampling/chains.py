@@ -38,7 +38,7 @@ class MCMC:
         num_chains: Chains side by side; None for 100, or for 500 that are sliced: many at once cost little more.
         warmup_steps: Steps of each chain before its draws count; NUTS and HMC choose their step size in them.
         thin: Of so many draws, one is kept.
-        num_leapfrog: Steps of each of HMC's trajectories.
+        num_leapfrog: The most steps of HMC's trajectories, which are of random length.
     """
 
     name: ClassVar[str] = "mcmc"

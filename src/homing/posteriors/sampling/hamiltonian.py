@@ -1,10 +1,12 @@
 """Hamiltonian Monte Carlo and NUTS by blackjax, as one compiled program for all chains.
 
 The chains move in coordinates in which the target has about unit covariance. They share a step size, which follows
-their mean acceptance by dual averaging while they warm up.
+their mean acceptance by dual averaging while they warm up. HMC's trajectories are of random length: those of one length
+come back to where they were, or to the opposite, on a normal density of unit covariance.
 
-Source: Hoffman, Gelman, *The No-U-Turn Sampler*, 2014, https://arxiv.org/abs/1111.4246; Cabezas et al., *BlackJAX*,
-2024, https://arxiv.org/abs/2402.10797.
+Sources: Hoffman, Gelman, *The No-U-Turn Sampler*, 2014, https://arxiv.org/abs/1111.4246; Neal, *MCMC using Hamiltonian
+dynamics*, 2011, https://arxiv.org/abs/1206.1901 (random lengths); Cabezas et al., *BlackJAX*, 2024,
+https://arxiv.org/abs/2402.10797.
 """
 
 from __future__ import annotations
@@ -40,20 +42,23 @@ def _run(
     limit = _MOST_DOUBLINGS if leapfrog == 0 else leapfrog
     unit = jnp.ones(mean.shape[0])
 
-    def move(state: Any, key: Any, step_size: Any) -> Any:
-        state, info = whole(key, state, log_density, step_size, unit, limit)
+    def move(state: Any, key: Any, step_size: Any, length: Any) -> Any:
+        state, info = whole(key, state, log_density, step_size, unit, length)
         return state, info.acceptance_rate, info.is_divergent
 
-    moves = jax.vmap(move, in_axes=(0, 0, None))
+    def moves(states: Any, key: Array, step_size: Any) -> Any:
+        by_chance = jax.random.fold_in(key, len(chains))
+        length = limit if leapfrog == 0 else jax.random.randint(by_chance, (), 1, limit + 1)
+        return jax.vmap(move, in_axes=(0, 0, None, None))(states, jax.random.split(key, len(chains)), step_size, length)
 
     def warm(carry: tuple[Any, Any], key: Array) -> tuple[tuple[Any, Any], None]:
         states, adaptation = carry
         step_size = jnp.exp(adaptation.log_step_size)
-        states, acceptance, _ = moves(states, jax.random.split(key, len(chains)), step_size)
+        states, acceptance, _ = moves(states, key, step_size)
         return (states, update(adaptation, acceptance.mean())), None
 
     def sample(states: Any, key: Array) -> tuple[Any, tuple[Array, Array]]:
-        states, _, divergent = moves(states, jax.random.split(key, len(chains)), step_size)
+        states, _, divergent = moves(states, key, step_size)
         return states, (states.position, divergent.sum())
 
     keys = jax.random.split(jax.random.key(seed), warmup + steps)
@@ -76,7 +81,7 @@ def run_chains(
         warmup: Steps to adapt in.
         steps: Steps after that.
         seed: Below 2**32.
-        leapfrog: Steps of a trajectory; 0 lets NUTS choose.
+        leapfrog: The most steps of a trajectory; 0 lets NUTS choose.
     """
     mean = chains.mean(0)
     whitened = np.linalg.solve(scale, (chains - mean).T).T
