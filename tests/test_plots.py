@@ -381,6 +381,7 @@ CASES = [
     (ArgumentError, r"subset must hold indices from 0 to 2.*found \[0, 3\]", {"subset": [0, 3]}),
     (ArgumentError, "upper must be 'hist', 'kde', 'contour', 'scatter' or None, found 'bar'", {"upper": "bar"}),
     (ArgumentError, "lower must be 'hist'.*found 3", {"lower": 3}),
+    (ArgumentError, r"upper must be 'hist'.*found \['kde', 'hist'\]", {"upper": ["kde", "hist"]}),
     (ArgumentError, "diag must be 'hist', 'kde' or None, found 'scatter'", {"diag": "scatter"}),
     (ArgumentError, "unknown option 'bins'.*hist_diag.*points_offdiag", {"bins": 3}),
     (ArgumentError, "hist_diag must be a dictionary of options.*found 3", {"hist_diag": 3}),

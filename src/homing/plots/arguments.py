@@ -164,7 +164,7 @@ def check_choice(name: str, choice: Any, known: Iterable[str]) -> None:
     Raises:
         ArgumentError: If it is not.
     """
-    if choice is not None and choice not in known:
+    if choice is not None and not (isinstance(choice, str) and choice in known):
         raise ArgumentError(f"{name} must be {', '.join(map(repr, known))} or None, found {choice!r}.")
 
 
