@@ -151,8 +151,11 @@ def test_a_check_is_its_worst_verdict():
         verdict("care", "Regions are large."),
         verdict("fail", "They miss."),
     )
-    assert Check(()).level == Check((good,)).level == "pass"
-    assert Check((good,)).sentence == "Believe: nothing that was looked at speaks against it."
+    assert Check((good,)).level == "pass"
+    assert Check(()).level == "care"  # of nothing, nothing is believed
+    nothing = "nothing that was looked at speaks against it."
+    assert Check((good,), 100).sentence == f"Believe: {nothing}"
+    assert Check((good,)).sentence == f"Believe, as far as one can tell without simulations: {nothing}"
     assert Check((good, care)).sentence == "Believe with care: regions are large."
     both = Check((good, care, bad, verdict("fail", "They lie.")), 7)
     assert both.level == "fail"

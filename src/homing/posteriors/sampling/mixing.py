@@ -28,16 +28,16 @@ def normal_scores(draws: np.ndarray) -> np.ndarray:
 
 
 def families(parents: Sequence[np.ndarray], num: int) -> np.ndarray:
-    """The ancestor of every particle, as far back as there are enough of them, shape (num,).
+    """The ancestor of every particle, its parent or as far back as there are enough of them, shape (num,).
 
     Args:
         parents: For every time that particles were drawn anew, which one each is a copy of, shape (num,).
         num: How many particles.
     """
     family = np.arange(num)
-    for parent in reversed(parents):
+    for age, parent in enumerate(reversed(parents)):
         older = parent[family]
-        if len(np.unique(older)) < _LEAST_FAMILIES:
+        if age and len(np.unique(older)) < _LEAST_FAMILIES:
             break
         family = older
     return family
