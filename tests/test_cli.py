@@ -566,21 +566,23 @@ def test_watch_shows_what_another_process_simulates_and_learns_meanwhile(folder)
     running = start("run", "slow.py", "-n", 200, "--rounds", 2, "--seed", 3, "--quiet")
     while not Path("slow.homing").exists():
         time.sleep(0.05)
-    watching = start(
-        "watch", "slow.homing", "--no-browser", "--json", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    )
-    url, seen = json.loads(watching.stdout.readline())["url"], []
-    while not seen or "The posterior after round 2" not in seen[-1]:
-        with urllib.request.urlopen(url) as page:
-            seen.append(page.read().decode())
+    with open("errors", "w") as errors:
+        watching = start("watch", "slow.homing", "--no-browser", "--json", stdout=subprocess.PIPE, stderr=errors)
+    try:
+        url, seen = json.loads(watching.stdout.readline())["url"], []
+        while not seen or "The posterior after round 2" not in seen[-1]:
+            with urllib.request.urlopen(url) as page:
+                seen.append(page.read().decode())
+        assert running.wait(60) == 0
+    finally:
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait(30) == 0, Path("errors").read_text()
     counts = [re.search(r"rounds?, ([\d,]+) simulations", text)[1] for text in seen]
     told = [int(count.replace(",", "")) for count in counts]
     assert told == sorted(told)
     assert told[-1] == 200
     assert len({*told}) > 1  # it was there while it went on
-    assert running.wait(60) == 0
-    watching.send_signal(signal.SIGINT)
-    assert watching.wait(30) == 0
+    assert "Traceback" not in Path("errors").read_text()
 
 
 # What goes wrong ----------------------------------------------------------------------------------------------------

@@ -38,6 +38,7 @@ def choices(theta, rng):
     return np.stack([chosen, theta[:, 1] + 0.8 * chosen + 0.3 * rng.standard_normal(len(theta))], axis=1)
 
 
+@pytest.mark.slow
 def test_choices_and_times_of_several_trials():
     """The exact posterior: of the log odds on a grid, of the time's base normal.
 

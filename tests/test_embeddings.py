@@ -424,9 +424,8 @@ class FewTrials:
         return theta[:, None] + self.noise * rng.standard_normal((len(theta), 6, 2))
 
 
-@pytest.mark.parametrize(
-    "method", [SNRE_B, *(pytest.param(m, marks=pytest.mark.slow) for m in (FMPE, NPSE))], ids=lambda method: method.name
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("method", [SNRE_B, FMPE, NPSE], ids=lambda method: method.name)
 def test_ratios_and_velocities_see_by_an_embedding(method, tmp_path):
     embedding, box = SetEmbedding(masked=False, out_features=6), BoxUniform([-1.0, -1.0], [1.0, 1.0])
     given = (

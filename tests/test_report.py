@@ -300,7 +300,11 @@ OWN = {"embedding_net": Sum(jnp.ones(20)), "executor": ThreadPoolExecutor(1)}
 
 
 @pytest.mark.parametrize(
-    "start", [driven, settled, by_hand, likelihood, ratio, divided, with_networks_of_their_own, elsewhere]
+    "start",
+    [
+        *(driven, by_hand, likelihood, ratio, divided, with_networks_of_their_own, elsewhere),
+        pytest.param(settled, marks=pytest.mark.slow),
+    ],
 )
 @pytest.mark.filterwarnings("ignore")
 def test_the_recipe_makes_the_run_again(start, tmp_path, monkeypatch):
@@ -371,6 +375,17 @@ def test_the_runs_own_check_is_told_until_more_is_learned(tmp_path):
     started(60, max_num_epochs=2)
     assert "Not checked" in read(started.report(tmp_path / "learned.html")).text
     started.close()
+
+
+def test_a_round_that_ends_while_the_page_is_written_is_told_next_time(run, tmp_path, monkeypatch):
+    with homing.open(run) as opened:
+        both = opened.records
+        monkeypatch.setattr(type(opened), "records", property(lambda _: Rounds(both[:0])))
+        assert tell(opened).missing == "The first round was learned from while this was written."
+        monkeypatch.setattr(type(opened), "records", property(lambda _: Rounds(both[:1])))
+        learned = tell(opened).learned
+        assert learned.round == 1
+        np.testing.assert_array_equal(learned.posterior.sample((3,)), opened.posterior(1).sample((3,)))
 
 
 def test_a_posterior_of_the_callers(run, tmp_path):

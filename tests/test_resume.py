@@ -122,7 +122,7 @@ def campaign(directory, how, kills):
 
 
 @posix
-@pytest.mark.parametrize("how", ["by hand", "run"])
+@pytest.mark.parametrize("how", [pytest.param("by hand", marks=pytest.mark.slow), "run"])
 def test_a_run_killed_at_random_moments_gives_the_same_posterior(tmp_path, how):
     campaign(tmp_path, how, kills=1)
 

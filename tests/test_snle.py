@@ -210,6 +210,7 @@ def test_counts_beside_continuous_data():
     check_linear(draws[:, 1:], np.array([0.1]))
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_it_is_the_same(tmp_path):
     def run(rounds, simulator):
         inference = SNLE(simulator, BOX, seed=5, batched=True, store=tmp_path / "run.homing", show_progress_bars=False)

@@ -91,8 +91,7 @@ class Server(ThreadingTCPServer):
 
     def _state(self) -> list[Any]:
         """What changes when the file, or the log beside it, does."""
-        beside = [self._path, self._path.with_name(self._path.name + "-wal")]
-        return [(part.stat().st_mtime_ns, part.stat().st_size) if part.exists() else None for part in beside]
+        return [_stamp(self._path), _stamp(self._path.with_name(self._path.name + "-wal"))]
 
     def _build(self, version: str) -> str:
         if not self._path.exists():
@@ -103,6 +102,15 @@ class Server(ThreadingTCPServer):
                 return page(story, time.strftime("%H:%M:%S"), version, self._memory)
         except HomingError as error:
             return notice(self._path.name, str(error), version)
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """When a file changed and how large it is; None of one that is not there, or goes at this moment."""
+    try:
+        known = path.stat()
+    except FileNotFoundError:
+        return None
+    return known.st_mtime_ns, known.st_size
 
 
 class _Handler(BaseHTTPRequestHandler):

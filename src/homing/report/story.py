@@ -147,9 +147,11 @@ def _learn(
 ) -> tuple[Learned | None, str]:
     """The posterior with its draws, or why there is none."""
     try:
-        newest = given or run.posterior()
+        newest = given or run.posterior(records[-1].round if records else None)
     except HomingError as error:
         return None, str(error)
+    if given is None and not records:
+        return None, "The first round was learned from while this was written."
     at = x if x is not None else newest.default_x if newest.default_x is not None else run.facts.get("x_o")
     if at is None:
         return None, "The run knows no observation, so there is nothing to condition the posterior on: pass x=..."
