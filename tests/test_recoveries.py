@@ -1,7 +1,7 @@
 """Several rounds against exact posteriors: the mean of log p - log q over exact draws is what is lost, in nats."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,8 @@ import pytest
 import scipy.stats as st
 
 from homing.inference import SNPE
+from homing.inference.infer import METHODS
+from homing.training import FitOptions
 from homing.utils import BoxUniform
 
 S = 0.3
@@ -196,3 +198,31 @@ def test_more_rounds_recover_it_better(name, estimator, sizes, most, seed):
     furthest = 0.15 if estimator == "nsf" else 0.1  # a spline flow learned with atoms varies more from seed to seed
     for direction in np.array([[1, 0], [0, 1], [1, 1], [1, -1]]):
         assert st.ks_2samp(draws @ direction, exact @ direction).statistic < furthest
+
+
+def run_to_moons(method, **learning):
+    problem = PROBLEMS["moons"]
+    inference = method(problem.simulate, problem.prior, seed=0, batched=True, show_progress_bars=False)
+    learner = replace(inference.learner, members=2, **learning)
+    return problem, inference.run(problem.x_o, 2000, num_rounds=2, options=learner)
+
+
+MOST_LOST = 0.7  # nats; they lose .1 to .4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", dict.fromkeys(METHODS.values()), ids=lambda method: method.name)
+def test_every_method_recovers_two_moons(method):
+    problem, posterior = run_to_moons(method)
+    nats, error = lost(problem, posterior)
+    assert -4.5 * error < nats < MOST_LOST
+    draws, exact = posterior.sample((NUM_EXACT,)), problem.draw(np.random.default_rng(2))
+    for direction in np.array([[1, 0], [0, 1], [1, 1], [1, -1]]):
+        assert st.ks_2samp(draws @ direction, exact @ direction).statistic < 0.15
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["SNPE", "SNPE_A", "TSNPE", "SNLE", "SNRE_B"])
+def test_two_moons_are_not_recovered_untrained(name):
+    problem, posterior = run_to_moons(METHODS[name], fit=FitOptions(max_num_epochs=1))
+    assert lost(problem, posterior)[0] > 2 * MOST_LOST
