@@ -12,7 +12,7 @@ from homing.estimators.ridge import Ridge, quadratic
 from homing.inference import SNPE, Stop, sides
 from homing.inference.driver import plan_rounds
 from homing.inference.sides import SideOptions
-from homing.posteriors.sampling.tempered import effective_share, temper
+from homing.posteriors.sampling.tempered import TARGET, effective_share, largest_step, temper
 from homing.priors import BoxUniform, as_prior
 from homing.proposals import Region, TruncatedPrior
 from homing.training import FitOptions
@@ -126,6 +126,15 @@ def test_tempering_leaves_out_draws_that_their_own_density_denies(denied):
     assert steps < 5
     assert z.mean() == pytest.approx(0.5, abs=0.1)
     assert z.std() == pytest.approx(0.5, abs=0.05)
+
+
+def test_a_step_goes_as_far_as_leaves_its_share():
+    log_ratio = 1e6 * np.random.default_rng(3).normal(size=4000)
+    for share in (TARGET, 0.02):
+        assert effective_share(largest_step(log_ratio, 1.0, share) * log_ratio) == pytest.approx(share, rel=1e-3)
+    some = np.where(np.arange(4000) < 3000, log_ratio, -np.inf)  # the share is of those that count at all
+    assert effective_share(largest_step(some, 1.0) * some) == pytest.approx(0.75 * TARGET, rel=1e-3)
+    assert largest_step(1e-7 * log_ratio, 0.4) == 0.4
 
 
 def test_the_effective_share_of_equal_weights_is_one():
