@@ -52,7 +52,8 @@ class Inference:
 
         Args:
             num_simulations: How many simulations to spend; with 0, what is known without.
-            posterior: The posterior; None for the one that the last call of `run`, `iterate` or this object gave.
+            posterior: The posterior; None for the one that the last call of `run`, `iterate` or this object gave. Of
+                another one it is not known which rows it left out, so these are not ranked.
 
         Returns:
             The verdicts; prints as a short table that ends in one sentence: believe, believe with care (why), or do

@@ -109,7 +109,7 @@ def effective_share(log_weights: np.ndarray) -> float:
 
 
 def largest_step(log_ratio: np.ndarray, most: float, share: float = TARGET) -> float:
-    """The largest step up to `most` that keeps a share of those that count, by bisection of its logarithm."""
+    """The largest step up to `most` that keeps an effective share of those that count: its logarithm by bisection."""
     target = share * (log_ratio > -np.inf).mean()
     if effective_share(most * log_ratio) >= target:
         return most
