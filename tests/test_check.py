@@ -158,6 +158,7 @@ def test_rounds_driven_by_hand_and_posteriors_for_any_x():
     assert inference.check(0).verdicts[0].name == "misspecification"
 
 
+@pytest.mark.slow
 def test_data_of_any_shape_through_an_embedding():
     def simulate(theta, rng):
         return theta[:, None, :] + 0.3 * rng.normal(size=(len(theta), 3, 2))
@@ -171,6 +172,7 @@ def test_data_of_any_shape_through_an_embedding():
     assert check["predictive"].curves["replicated"].shape == (30, 3, 2)
 
 
+@pytest.mark.slow
 def test_data_of_very_many_numbers():
     """They are compared all the same, and a check does not carry them along."""
 
@@ -539,7 +541,12 @@ def test_a_check_at_several_trials_raises_false_alarms_at_their_nominal_rate():
 
 
 @pytest.mark.parametrize(
-    ("noise", "level", "reads"), [(0.5, "pass", ""), (0.3, "fail", "overconfident"), (1.0, "care", "conservative")]
+    ("noise", "level", "reads"),
+    [
+        (0.5, "pass", ""),
+        pytest.param(0.3, "fail", "overconfident", marks=pytest.mark.slow),
+        pytest.param(1.0, "care", "conservative", marks=pytest.mark.slow),
+    ],
 )
 def test_a_check_of_a_likelihood(noise, level, reads):
     """The exact one; too narrow; too wide."""

@@ -443,6 +443,7 @@ def test_the_posterior_predictive_check_raises_no_false_alarm_and_tells_what_pre
     assert sum(verdict.level != "pass" for verdict in moved) > 190
 
 
+@pytest.mark.slow
 def test_images_of_very_many_pixels_unlike_the_data_are_told():
     """Two patterns of any strength, and noise: one that is brighter, noisier, has another pattern, or lost a part."""
     rng = np.random.default_rng(0)

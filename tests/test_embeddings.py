@@ -387,6 +387,7 @@ def check_posterior(exact, posterior, shift, low, high):
     return draws
 
 
+@pytest.mark.slow
 def test_a_set_over_two_rounds_stored_and_loaded(tmp_path):
     store, file = tmp_path / "run.homing", tmp_path / "posterior.npz"
     quick = FitOptions(max_num_epochs=60, stop_after_steps=150)

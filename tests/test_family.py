@@ -43,6 +43,7 @@ QUICK = {"max_num_epochs": 80}
 DIRECT = [TSNPE, SNPE_B, SNPE_A]
 VELOCITIES = [FMPE, NPSE]
 RATIOS = [SNRE_A, SNRE_B, SNRE_C, BNRE]
+SOME = [TSNPE, SNPE_A, SNRE_B, pytest.param(FMPE, marks=pytest.mark.slow)]
 ELSEWHERE = [SNPE, SNLE]  # test_driver.py and test_snle.py are theirs
 
 
@@ -76,7 +77,7 @@ def runs():
 
 def each():
     """One of each kind for every run of the tests, the others for the long ones."""
-    others = (NPSE, SNRE_A, SNRE_C, BNRE)
+    others = (FMPE, NPSE, SNRE_A, SNRE_C, BNRE)
     methods = [*DIRECT, *VELOCITIES, *RATIOS]
     return [pytest.param(m, marks=pytest.mark.slow if m in others else [], id=m.name) for m in methods]
 
@@ -93,7 +94,7 @@ def test_the_driver_finds_the_posterior_over_rounds(method, runs):
     assert "multi-round" in str(posterior)
 
 
-@pytest.mark.parametrize("method", [TSNPE, SNPE_A, FMPE, SNRE_B], ids=lambda method: method.name)
+@pytest.mark.parametrize("method", SOME, ids=lambda method: method.name)
 def test_its_density_is_normalised_and_that_of_its_draws(method, runs):
     posterior, _ = runs(method)
     axis = np.linspace(-0.999, 0.999, 100)
@@ -104,9 +105,7 @@ def test_its_density_is_normalised_and_that_of_its_draws(method, runs):
     assert posterior.log_prob([[1.5, 0.0]])[0] == -np.inf
 
 
-@pytest.mark.parametrize(
-    "method", [TSNPE, SNPE_A, SNRE_B, pytest.param(FMPE, marks=pytest.mark.slow)], ids=lambda method: method.name
-)
+@pytest.mark.parametrize("method", SOME, ids=lambda method: method.name)
 def test_its_maximum_and_conditionals(method, runs):
     posterior, _ = runs(method)
     np.testing.assert_allclose(posterior.map(), X_O, atol=0.6 * NOISE)
@@ -117,7 +116,7 @@ def test_its_maximum_and_conditionals(method, runs):
     np.testing.assert_allclose(correlations, np.eye(2), atol=0.3)
 
 
-@pytest.mark.parametrize("method", [TSNPE, SNPE_A, FMPE, SNRE_B], ids=lambda method: method.name)
+@pytest.mark.parametrize("method", SOME, ids=lambda method: method.name)
 def test_it_can_be_saved(method, runs, tmp_path):
     posterior, _ = runs(method)
     posterior.save(tmp_path / "posterior.npz")
@@ -146,7 +145,7 @@ def test_several_trials_add_up_for_ratios(runs):
     check(draws, wider=1.7, noise=NOISE / 2, off=0.5)  # what one ratio is off by adds up
 
 
-@pytest.mark.parametrize(("name", "num"), by_gradients(("nuts", 4), ("vi", 1)))
+@pytest.mark.parametrize(("name", "num"), by_gradients(("nuts", 4)))
 def test_samplers_that_follow_the_ratios_gradient(runs, name, num):
     trials = X_O + NOISE * np.array([[1.0, -1.0], [-1.0, 1.0], [0.5, 0.5], [-0.5, -0.5]])
     draws = drawn_by_gradients(runs(SNRE_B)[0], name, X_O if num == 1 else trials)
@@ -173,7 +172,7 @@ def test_a_ratio_run_to_several_trials(method):
 
 @pytest.mark.parametrize(
     ("method", "shape"),
-    [(SNLE, (2, 1)), (SNLE, (2, 3)), (SNRE_B, (2, 3))],
+    [(SNLE, (2, 1)), pytest.param(SNLE, (2, 3), marks=pytest.mark.slow), (SNRE_B, (2, 3))],
     ids=lambda value: getattr(value, "name", None),
 )
 def test_data_that_are_no_vector_tell_what_their_entries_do(method, shape):
@@ -208,6 +207,7 @@ def test_a_ratio_of_some_parameters(runs):
         made(SNRE_B).marginal([0])
 
 
+@pytest.mark.slow
 def test_a_marginal_is_not_a_conditional():
     """x = theta_1 + theta_2 + noise tells little of theta_2 while theta_1 is free, and much once it is held."""
     rng, noise = np.random.default_rng(0), 0.3

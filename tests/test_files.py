@@ -78,7 +78,7 @@ def saved(posterior, tmp_path):
     return tmp_path / "posterior.npz"
 
 
-@pytest.mark.parametrize("estimator", ["maf", "nsf", "mdn"])
+@pytest.mark.parametrize("estimator", ["maf", pytest.param("nsf", marks=pytest.mark.slow), "mdn"])
 def test_each_estimator(estimator, tmp_path):
     posterior = learned(estimator=estimator)
     check_same(posterior, homing.load(saved(posterior, tmp_path)))

@@ -411,7 +411,7 @@ def test_warm_and_fresh_starts():
 # Compiled once
 
 
-@pytest.mark.parametrize("estimator", ["maf", "mdn"])
+@pytest.mark.parametrize("estimator", ["maf", pytest.param("mdn", marks=pytest.mark.slow)])
 def test_ten_growing_rounds_compile_a_handful_of_programs(estimator):
     programs = [fitting._advance, _draw, _density]
     inference = start(density_estimator=posterior_nn(estimator, hidden_features=21))  # nobody else's
@@ -430,7 +430,7 @@ def test_ten_growing_rounds_compile_a_handful_of_programs(estimator):
 # Data, embeddings, 64 bits
 
 
-@pytest.mark.parametrize("shape", [(), (1,), (2, 3)])
+@pytest.mark.parametrize("shape", [(), pytest.param((1,), marks=pytest.mark.slow), (2, 3)])
 def test_data_of_any_shape(shape):
     def simulate(theta, rng):
         return theta.sum() + 0.1 * rng.standard_normal(shape)

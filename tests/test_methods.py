@@ -95,7 +95,7 @@ def test_every_method_recovers_the_posterior(method):
     assert [record.loss for record in inference.rounds] == ["maximum likelihood", expected, expected]
 
 
-@pytest.mark.parametrize("method", ["truncated", "mixture"])
+@pytest.mark.parametrize("method", [pytest.param("truncated", marks=pytest.mark.slow), "mixture"])
 def test_rows_appended_from_another_proposal_do_not_bias_a_run(method):
     """Noise as wide as the prior, and most rows from the prior's right end: taken as they are, they pull it there."""
     x_o, noise = np.array([0.0]), 0.6

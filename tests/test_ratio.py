@@ -258,7 +258,10 @@ def test_the_regression_is_nowhere_wider_than_the_rows():
     assert gain.min() > -1e-4
 
 
-@pytest.mark.parametrize(("loss", "model"), [(NRE_B(10), "resnet"), (NRE_C(5), "linear"), (BNRE(), "mlp")])
+@pytest.mark.parametrize(
+    ("loss", "model"),
+    [pytest.param(NRE_B(10), "resnet", marks=pytest.mark.slow), (NRE_C(5), "linear"), (BNRE(), "mlp")],
+)
 def test_training_finds_the_ratio(loss, model):
     """x = z² + noise, which no linear regression sees: x_o has two explanations. For the linear model x = z + noise."""
     rng = np.random.default_rng(4)

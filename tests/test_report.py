@@ -302,8 +302,11 @@ OWN = {"embedding_net": Sum(jnp.ones(20)), "executor": ThreadPoolExecutor(1)}
 @pytest.mark.parametrize(
     "start",
     [
-        *(driven, by_hand, likelihood, ratio, divided, with_networks_of_their_own, elsewhere),
-        pytest.param(settled, marks=pytest.mark.slow),
+        *(driven, by_hand, likelihood),
+        *(
+            pytest.param(start, marks=pytest.mark.slow)
+            for start in (ratio, divided, with_networks_of_their_own, elsewhere, settled)
+        ),
     ],
 )
 @pytest.mark.filterwarnings("ignore")

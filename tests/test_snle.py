@@ -87,6 +87,7 @@ def test_a_default_x_of_several_trials(finished):
     assert "x=[[0.3, -0.2], [0.3, -0.2], [0.3, -0.2]]" in str(other)
 
 
+@pytest.mark.slow
 def test_a_run_to_several_trials(tmp_path):
     """A region as narrow as all trials make it would be too narrow to learn in."""
     trials = X_O + NOISE * np.array([[1.0, -0.5], [-1.0, 0.5], [0.5, 1.0], [-0.5, -1.0]])
@@ -155,7 +156,7 @@ def test_the_posterior_of_a_file_is_the_same(finished, tmp_path):
     np.testing.assert_array_equal(again.log_prob([[0.3, -0.2]]), posterior.log_prob([[0.3, -0.2]]))
 
 
-@pytest.mark.parametrize(("name", "num"), by_gradients(("nuts", 1), ("hmc", 4)))
+@pytest.mark.parametrize(("name", "num"), by_gradients(("hmc", 4)))
 def test_samplers_that_follow_the_likelihoods_gradient(finished, name, num):
     trials = X_O + NOISE * np.array([[1.0, -0.5], [-1.0, 0.5], [0.5, 1.0], [-0.5, -1.0]])
     x = X_O if num == 1 else trials
