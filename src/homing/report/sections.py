@@ -146,15 +146,15 @@ def verdict_section(story: Story) -> Html:
 
 
 def _checks(check: Check, names: list[str]) -> Html:
-    head = ["check", "level", "reads", "statistic", "finds", "p", "n", "in words"]
+    head = ["check", "level", "in words", "reads", "statistic", "finds", "p", "n"]  # a phone shows the first three
     rows = []
     for verdict in check:
         p = "" if verdict.p_value is None else f"{verdict.p_value:.3f}"
         finds = "" if verdict.resolution is None else f"{verdict.resolution:.2g}"
         level = tag("span", verdict.level, class_=f"level {verdict.level}")
-        rows.append([verdict.name, level, verdict.reads, f"{verdict.statistic:.3g}", finds, p, f"{verdict.n:,}"])
-        rows[-1].append(tag("span", named(verdict.sentence, names), class_="words"))
-    return table(head, rows, "What each check says", range(3, 7))
+        words = tag("span", named(verdict.sentence, names), class_="words")
+        rows.append([verdict.name, level, words, verdict.reads, f"{verdict.statistic:.3g}", finds, p, f"{verdict.n:,}"])
+    return table(head, rows, "What each check says", range(4, 8))
 
 
 def status_counts(story: Story) -> dict[int, dict[str, int]]:
