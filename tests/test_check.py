@@ -196,8 +196,9 @@ def test_simulations_that_fail_are_left_out():
         return x
 
     inference = snpe(fails)
-    with pytest.warns(UserWarning, match="gave no finite data"):
+    with pytest.warns(UserWarning, match="gave no finite data") as caught:
         inference.run(X_O, 300, 1, options=TINY)
+    assert [entry.filename for entry in caught if "finite" in str(entry.message)] == [__file__]
     check = inference.check(100)
     assert check.num_simulations == 100
     assert check["predictive"].n < 50

@@ -89,11 +89,11 @@ def test_what_each_needs():
 
 def test_a_warning_of_an_observation_unlike_the_data(recwarn):
     predictive = fit_predictive(RNG.normal(size=(200, 2)))
-    warn_if_unlike(predictive, np.zeros(2), stacklevel=1)
-    warn_if_unlike(None, np.full(2, 99.0), stacklevel=1)
+    warn_if_unlike(predictive, np.zeros(2))
+    warn_if_unlike(None, np.full(2, 99.0))
     assert not recwarn
     with pytest.warns(UserWarning, match=r"x_o is unlike the 200 data that the prior predicts: it is .* as far"):
-        warn_if_unlike(predictive, np.full(2, 99.0), stacklevel=1)
+        warn_if_unlike(predictive, np.full(2, 99.0))
 
 
 def test_audits_take_care_beyond_their_bounds_only():

@@ -1,4 +1,4 @@
-"""What homing raises.
+"""What homing raises, and how it warns.
 
 Every message says what was expected, what was found, where, and what to do about it. Each class also derives from the
 built-in exception a caller would catch without knowing this package.
@@ -6,6 +6,8 @@ built-in exception a caller would catch without knowing this package.
 
 from __future__ import annotations
 
+import sys
+import warnings
 from typing import Self
 
 
@@ -53,3 +55,11 @@ class MissingError(ImportError, HomingError):
             to_arviz needs ArviZ, which is not installed: pip install 'homing[arviz]'.
         """
         return cls(f"{what} needs {package}, which is not installed: pip install 'homing[{extra}]'.")
+
+
+def warn(message: str) -> None:
+    """Warn at the user's line that led here: the first one outside of homing, however deep below it this is."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "homing":
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, stacklevel=level)

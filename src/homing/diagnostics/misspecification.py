@@ -9,12 +9,11 @@ Networks*, 2023, https://arxiv.org/abs/2112.08866. The distance is that of `homi
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 
 from homing.diagnostics.predictive import Predictive, likeness
 from homing.diagnostics.verdict import Verdict
+from homing.errors import warn
 
 
 def check_misspecification(predictive: Predictive, x_o: np.ndarray) -> Verdict:
@@ -39,14 +38,13 @@ def check_misspecification(predictive: Predictive, x_o: np.ndarray) -> Verdict:
     return likeness("misspecification", predictive, x_o, what, {})
 
 
-def warn_if_unlike(predictive: Predictive | None, x_o: np.ndarray, stacklevel: int) -> None:
+def warn_if_unlike(predictive: Predictive | None, x_o: np.ndarray) -> None:
     """Warn of an observation that is unlike the data that the prior predicts."""
     if predictive is not None and predictive.is_unlike(x_o):
-        warnings.warn(
+        warn(
             f"x_o is unlike the {len(predictive.distances)} data that the prior predicts: it is "
             f"{predictive.distance(x_o):.2g} times as far from their middle as half of them are, and at most "
             f"{predictive.p_value(x_o):.1%} of them are as far. What is learned from simulations may be wrong there, "
             "and no calibration shows it. See that x_o has the simulator's units and order of entries, and that prior "
-            "and simulator allow for what it shows.",
-            stacklevel=stacklevel + 1,
+            "and simulator allow for what it shows."
         )

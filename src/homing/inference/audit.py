@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 
+from homing.errors import warn
 from homing.inference.learn import Dataset
 from homing.posteriors import DirectPosterior
 from homing.posteriors.observation import LARGEST
@@ -27,10 +26,9 @@ def audit_boundary(posterior: DirectPosterior, data: Dataset, loss: Loss) -> flo
         at_x = [posterior.boundary(x) for x in usable[:_AUDITED_X]]
     piled = [boundary for boundary in at_x if boundary.is_piled]
     if isinstance(loss, Atomic) and 2 * len(piled) > len(at_x):
-        warnings.warn(
+        warn(
             f"{piled[0].mass:.1%} of the posterior's mass is piled up in the outermost 0.5 % of the prior's mass, "
             f"for {piled[0].where}. The atomic loss does not see mass where no atoms lie. Compare with one round of "
-            "as many simulations from the prior.",
-            stacklevel=4,
+            "as many simulations from the prior."
         )
     return float(np.mean([boundary.mass for boundary in at_x])) if at_x else None

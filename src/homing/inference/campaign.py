@@ -10,7 +10,6 @@ learned. So a campaign counts the rounds it has been through, which may be fewer
 from __future__ import annotations
 
 import time
-import warnings
 import zlib
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -23,7 +22,7 @@ import numpy as np
 from homing import random
 from homing.arrays import to_numpy
 from homing.diagnostics import Predictive, fit_predictive
-from homing.errors import ArgumentError, NotTrainedError, WaitingError
+from homing.errors import ArgumentError, NotTrainedError, WaitingError, warn
 from homing.inference.failing import check_enough, where_failing
 from homing.inference.learn import Dataset
 from homing.inference.roles import Roles
@@ -274,11 +273,10 @@ class Campaign:
         self.records[number] = record
         if valid < asked and known.result is None and not self._warned:
             self._warned = True
-            warnings.warn(
+            warn(
                 f"{asked - valid} of {asked} simulations of round {number} gave no finite data ({record.invalid} NaN "
                 f"or infinite, {failed} failed, {timed_out} timed out). They are left out: the posterior is that given "
-                "that a simulation is valid. inference.rounds counts them; this is said once.",
-                stacklevel=5,
+                "that a simulation is valid. inference.rounds counts them; this is said once."
             )
         return record
 

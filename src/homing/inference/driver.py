@@ -13,7 +13,6 @@ What is proposed, and how that is made good, is the method's (`homing.inference.
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from homing import random
-from homing.errors import ArgumentError, ObservationError, SimulationError
+from homing.errors import ArgumentError, ObservationError, SimulationError, warn
 from homing.estimators.validity import Validity
 from homing.inference.campaign import Campaign
 from homing.inference.failing import LEAST_ROWS, valid_where
@@ -161,7 +160,7 @@ class Drive:
             assert kept is not None
             self._posterior = self._make_posterior(kept, record.round)
             if place == 0:
-                self._posterior.warn_if_unlike(self._x_o, stacklevel=4)
+                self._posterior.warn_if_unlike(self._x_o)
             parts = record.seconds if stored else {**record.seconds, "train": notes["train"]}
             spent += sum(parts.get(part, 0.0) for part in ("sample", "simulate", "train"))
             differ = None if rolled_back else self._disagreement(notes, record.round)
@@ -272,11 +271,10 @@ class Drive:
             distance = np.sqrt(((seen[1:] - seen[0]) ** 2).mean(1))
             near &= distance[free] < np.quantile(distance[inside], _LIKE_X_O)
         if near.any():
-            warnings.warn(
+            warn(
                 f"{int(near.sum())} of the {len(free)} simulations that round {number} drew from the whole prior lie "
                 "outside the region it was cut to, with data that tell the same as x_o does: the region may be too "
-                "small. A smaller epsilon widens it.",
-                stacklevel=5,
+                "small. A smaller epsilon widens it."
             )
 
     def _make_posterior(self, learned: Learned, number: int) -> Posterior:

@@ -128,12 +128,12 @@ class Posterior(ABC):
             ObservationError: If x is not one finite observation of the data's shape.
         """
         self._x_o = check_observation(x, self.x_shape, self.takes_trials)
-        self.warn_if_unlike(self._x_o, stacklevel=3)
+        self.warn_if_unlike(self._x_o)
         return self
 
-    def warn_if_unlike(self, x: np.ndarray, stacklevel: int) -> None:
+    def warn_if_unlike(self, x: np.ndarray) -> None:
         """Warn of an x that is unlike all data that the prior predicts."""
-        warn_if_unlike(self.predicted, x, stacklevel=stacklevel)
+        warn_if_unlike(self.predicted, x)
 
     def condition_of(self, x: Any | None = None) -> np.ndarray:
         """The observation meant by `x`, shape x_shape: x itself, or the default."""

@@ -12,7 +12,6 @@ https://arxiv.org/abs/1903.04057.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar, NamedTuple
@@ -22,7 +21,7 @@ import numpy as np
 from homing import random
 from homing.arrays import to_numpy
 from homing.diagnostics import Predictive, Verdict, check_disagreement, check_sampler
-from homing.errors import ArgumentError
+from homing.errors import ArgumentError, warn
 from homing.posteriors.conditionals import Conditionals
 from homing.posteriors.cover import cover
 from homing.posteriors.ensemble import THREADS, Ensemble
@@ -158,7 +157,7 @@ class SampledPosterior(Posterior):
         candidates = max(_LEAST_BANK, CANDIDATES // self._num_trials(x))
         verdict = sampler_verdict(info, len(z))
         if verdict.level == "fail":
-            warnings.warn(f"{verdict.sentence} posterior.sampling_info() has the numbers.", stacklevel=4)
+            warn(f"{verdict.sentence} posterior.sampling_info() has the numbers.")
         return Side(z, *self._evidence(x, z, candidates), info)
 
     def sampling_info(self, x: Any | None = None) -> dict[str, float]:

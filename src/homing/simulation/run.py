@@ -9,7 +9,6 @@ fixed rows. So results depend neither on the executor, nor on the number of work
 from __future__ import annotations
 
 import time
-import warnings
 from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, ThreadPoolExecutor, wait
@@ -20,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from homing.errors import ArgumentError, ShapeError, SimulationError
+from homing.errors import ArgumentError, ShapeError, SimulationError, warn
 from homing.simulation.deadline import GRACE
 from homing.simulation.engines import Engine, engine_for
 from homing.simulation.interrupts import Interrupt
@@ -92,10 +91,9 @@ def simulate(
             f"found batch_size={batch_size!r}, max_failures={max_failures!r}, timeout={timeout!r}."
         )
     if isinstance(executor, ThreadPoolExecutor) and simulator.randomness is None:
-        warnings.warn(
+        warn(
             f"The simulator {simulator.name} takes neither seed, rng nor key, so it may draw from global generators, "
-            "which threads share: it runs in one thread at a time. With one of these parameters it runs in all.",
-            stacklevel=2,
+            "which threads share: it runs in one thread at a time. With one of these parameters it runs in all."
         )
     plan = Task(np.arange(len(theta)), theta, seeds, batch_size, x_shape, timeout)
     if rows is not None:

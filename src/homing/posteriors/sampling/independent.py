@@ -11,7 +11,6 @@ Casella, *Monte Carlo Statistical Methods*, 2004, chapters 2 and 3, https://doi.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -19,6 +18,7 @@ from typing import ClassVar
 import numpy as np
 
 from homing import random
+from homing.errors import warn
 from homing.posteriors.sampling.tail import pareto_shape
 from homing.posteriors.sampling.target import Drawn, Target, check_counts, check_reached
 from homing.posteriors.sampling.tempered import effective_share
@@ -69,11 +69,10 @@ class Rejection:
         info = {"acceptance": len(kept) / len(z), **quality(log_weights)}
         if len(kept) >= num:
             return Drawn(z[rng.permutation(kept)[:num]], info)
-        warnings.warn(
+        warn(
             f"Rejection sampling accepted {len(kept)} of {len(z)} proposals, fewer than the {num} draws that are "
             'wanted: draws are resampled by weight instead. sample_with="smc" or a proposal nearer to the posterior '
-            "does better.",
-            stacklevel=2,
+            "does better."
         )
         return Drawn(_resampled(z, log_weights, num, rng), info)
 
