@@ -127,9 +127,10 @@ def test_an_x_o_unlike_all_data_is_warned_of_and_not_believed(finished):
     assert check.sentence.startswith("Do not believe: x_o is unlike the 225 data that the prior predicts")
 
 
-def test_run_warns_of_an_x_o_unlike_all_data():
+def test_run_warns_of_an_x_o_unlike_all_data(capsys):
     with pytest.warns(UserWarning, match="x_o is unlike the 100 data that the prior predicts") as caught:
-        snpe(simulator()).run([5.0, 5.0], 100, 1, options=TINY)
+        snpe(simulator(), show_progress_bars=True).run([5.0, 5.0], 100, 1, options=TINY)
+    assert "Learning from 100 simulations: 0" in capsys.readouterr().err  # and the time that it took
     assert [entry.filename for entry in caught if "unlike" in str(entry.message)] == [__file__]
 
 

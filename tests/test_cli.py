@@ -674,7 +674,7 @@ def test_a_failing_simulator_ends_the_run(folder, cli):
     line = text.splitlines().index('    raise ValueError("the mass is negative")') + 1
     assert last.startswith("homing: 20 simulations in a row failed. The first of them was row 0, theta = [")
     assert f"ValueError: the mass is negative (bad.py, line {line})." in last
-    assert last.endswith("bad.homing has nothing but failures and keeps them: delete it then.")
+    assert last.endswith("bad.homing has nothing but failures: delete it.")
     code, _, err = cli("--debug", "run", "none.py")
     assert code == 3
     assert "Traceback (most recent call last):" in err

@@ -156,6 +156,8 @@ def test_a_check_is_its_worst_verdict():
     nothing = "nothing that was looked at speaks against it."
     assert Check((good,), 100).sentence == f"Believe: {nothing}"
     assert Check((good,)).sentence == f"Believe, as far as one can tell without simulations: {nothing}"
+    untold = check_shrinkage(np.eye(5)[:, :1], np.eye(5)[:, :1])
+    assert Check((good, untold), 100).sentence == f"Believe: {nothing} The data told nothing of theta[0]."
     assert Check((good, care)).sentence == "Believe with care: regions are large."
     both = Check((good, care, bad, verdict("fail", "They lie.")), 7)
     assert both.level == "fail"

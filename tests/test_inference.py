@@ -373,7 +373,8 @@ def test_failed_simulations_are_counted():
 
     inference = start(fails, batched=False)
     with pytest.warns(
-        UserWarning, match=r"of round 1 gave no finite data \(0 NaN or infinite, \d+ failed, 0 timed out\)"
+        UserWarning,
+        match=r"\(0 NaN or infinite, \d+ failed, 0 timed out; the first error: ValueError: too large\)",
     ):
         one_round(inference)
     (record,) = inference.rounds

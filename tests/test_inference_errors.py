@@ -243,7 +243,7 @@ def test_too_few_valid_simulations():
     inference = start(half_bad)
     message = (
         r"Too few valid simulations to learn from: 6 of the 12 of round 1, 6 in all; at least 10 in all are needed, "
-        r"and one in the newest round\. They are kept: run more, or see why they fail\."
+        r"and one in the newest round\. They are kept, and what failed is not simulated again: run more, or"
     )
     with pytest.warns(UserWarning, match="6 of 12 simulations"), pytest.raises(SimulationError, match=message):
         inference(12)
@@ -266,7 +266,7 @@ def test_too_few_valid_simulations_say_why_the_first_of_them_failed():
         pytest.warns(UserWarning, match="20 of 20 simulations"),
         pytest.raises(
             SimulationError,
-            match=r"see why they fail\. The first error, at theta = \[\d\.(.|\n)*ValueError: no such file$",
+            match=r"begin a new run\. The first error, at theta = \[\d\.(.|\n)*ValueError: no such file$",
         ),
     ):
         start(broken, batched=False)(20)

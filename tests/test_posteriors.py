@@ -135,7 +135,10 @@ def test_without_x(posterior, call):
     ("x", "message"),
     [
         ([0.1], r"x must have the shape of one simulation's data, \(2,\), or \(1, \.\.\.\) before it; found \(1,\)"),
-        (np.zeros((3, 2)), r"found \(3, 2\)\. A posterior is conditioned on one observation at a time"),
+        (
+            np.zeros((3, 2)),
+            r"found \(3, 2\)\. A posterior is conditioned on one observation; SNLE and SNRE take several",
+        ),
         ([0.1, np.nan], r"x contains 1 NaN, the first at index \[1\]: the posterior given missing data is not defined"),
         ([np.nan, np.nan], r"x contains 2 NaN, the first at index \[0\]"),
         (np.ma.masked_array([0.1, 2.0], [False, True]), r"x contains 1 NaN, the first at index \[1\]"),

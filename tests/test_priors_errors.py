@@ -149,6 +149,7 @@ CASES = {
     "no prior": (lambda: 3.0, "A prior must be a BoxUniform, .* found float. For bounds alone write BoxUniform"),
     "an array": (lambda: np.zeros((2, 3)), "found ndarray"),
     "no log_prob": (OnlySample, "an object with `sample` and `log_prob`, found OnlySample"),
+    "a simulator": (lambda: abs, r"found a function. The simulator comes before the prior: SNPE\(simulator, prior\)"),
     "a class": (lambda: td.Normal, "found the class Normal. Make an instance"),
     "empty list": (lambda: [], "found an empty list"),
     "list of numbers": (lambda: [0.0, 1.0], "found float"),

@@ -81,7 +81,7 @@ def _usage(error: Any) -> int:
     context = getattr(error, "ctx", None)
     path = "homing" if context is None else context.command_path
     text = error.format_message().rstrip(".")
-    print(wrapped(f"homing: {text}. Try: {path} --help"), file=sys.stderr)
+    print(wrapped(f"homing: {text}{'' if text.endswith('?') else '.'} Try: {path} --help"), file=sys.stderr)
     return USAGE
 
 

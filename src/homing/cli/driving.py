@@ -60,7 +60,7 @@ def drive(inference: Any, problem: Problem, plan: Plan, path: Path, quiet: bool,
     except SimulationError as error:
         if Known.of(path).valid:
             raise
-        raise SimulationError(f"{error} {path} has nothing but failures and keeps them: delete it then.") from error
+        raise SimulationError(f"{error} Here {path} has nothing but failures: delete it.") from error
 
 
 @dataclass(frozen=True)

@@ -126,4 +126,5 @@ def check_shrinkage(draws: Any, prior_draws: Any) -> Verdict:
     if len(unknown):
         sentence = f"The data told nothing of {', '.join(f'theta[{j}]' for j in unknown)}."
     least = float(shrinkage.min())
-    return Verdict("shrinkage", "pass", least, None, len(draws), None, sentence, "", {"shrinkage": shrinkage})
+    reads: Reads = "as prior" if len(unknown) else ""
+    return Verdict("shrinkage", "pass", least, None, len(draws), None, sentence, reads, {"shrinkage": shrinkage})

@@ -23,7 +23,7 @@ from typing import Any, Literal
 import numpy as np
 
 Level = Literal["pass", "care", "fail"]
-Reads = Literal["", "conservative", "overconfident", "shifted"]
+Reads = Literal["", "conservative", "overconfident", "shifted", "as prior"]
 
 CARE, FAIL = 0.005, 0.0005  # p-values up to which there is something to know, and up to which the posterior is wrong
 
@@ -122,7 +122,8 @@ class Check:
             return "Nothing was looked at: without an x_o, a check needs simulations."
         if self.level == "pass":
             told = "" if self.num_simulations else ", as far as one can tell without simulations"
-            return f"{answer}{told}: nothing that was looked at speaks against it."
+            untold = [verdict.sentence for verdict in self.verdicts if verdict.reads == "as prior"]
+            return " ".join([f"{answer}{told}: nothing that was looked at speaks against it.", *untold])
         reasons = [verdict.sentence for verdict in self.verdicts if verdict.level == self.level]
         return f"{answer}: " + " ".join([reasons[0][0].lower() + reasons[0][1:], *reasons[1:]])
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from tqdm.auto import tqdm
 
 from homing import random
 from homing.errors import ArgumentError, ObservationError, SimulationError, warn
@@ -99,7 +100,7 @@ class Drive:
         stop: When to stop early.
         method: How to propose and correct.
         learner: What to learn.
-        show_progress_bars: For the posterior.
+        show_progress_bars: Whether to say what is learned from, and for the posterior.
 
     Attributes:
         method: As given.
@@ -234,7 +235,10 @@ class Drive:
             validity=self._validity(number),
             seed=self._seed("learn", number),
         )
-        learned = self._learner.learn(material)
+        text = f"Learning from {used.sum():,} simulations"
+        with tqdm(total=1, desc=text, bar_format="{desc}: {elapsed}", disable=not self._bars) as bar:
+            learned = self._learner.learn(material)
+            bar.update()
         self._check_tripwire(learned, number, used, data.x)
         notes = {"used": int(used.sum()), "gain": None, "gain_error": 0.0, "loss": learned.loss}
         new = np.flatnonzero(used) >= len(used) - self._campaign.records[number].valid

@@ -66,9 +66,15 @@ def check_enough(valid: int, newest: RoundRecord, outcomes: Outcomes) -> None:
     why = [f" The first error, at theta = {outcomes.theta[row].tolist()}:\n{outcomes.error[row]}" for row in failed]
     raise SimulationError(
         f"Too few valid simulations to learn from: {newest.valid} of the {newest.asked} of round {newest.round}, "
-        f"{valid} in all; at least {LEAST_ROWS} in all are needed, and one in the newest round. They are kept: run "
-        "more, or see why they fail." + "".join(why)
+        f"{valid} in all; at least {LEAST_ROWS} in all are needed, and one in the newest round. They are kept, "
+        "and what failed is not simulated again: run more, or correct the simulator and begin a new run." + "".join(why)
     )
+
+
+def first_error(outcomes: Outcomes) -> str:
+    """What the first simulation that failed raised, in a line; empty if none did."""
+    failed = np.flatnonzero(outcomes.status == Status.FAILED)[:1]
+    return "".join(f"; the first error: {str(outcomes.error[row]).strip().splitlines()[-1]}" for row in failed)
 
 
 def valid_where(prior: Prior, theta: np.ndarray, valid: np.ndarray, seed: int, number: int) -> Validity | None:

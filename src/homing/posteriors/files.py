@@ -1,7 +1,8 @@
-"""Posteriors out of files."""
+"""Posteriors out of files and pickles."""
 
 from __future__ import annotations
 
+import copyreg
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,17 @@ from homing.posteriors.divided import DividedPosterior
 from homing.posteriors.hybrid import HybridPosterior
 from homing.posteriors.mixed import EnsemblePosterior
 from homing.posteriors.posterior import Posterior
-from homing.posteriors.sampled import sampled_posterior
-from homing.posteriors.serialize import read_file, unpack
+from homing.posteriors.sampled import (
+    ImportanceSamplingPosterior,
+    MCMCPosterior,
+    RejectionPosterior,
+    VIPosterior,
+    sampled_posterior,
+)
+from homing.posteriors.serialize import Packed, pack, read_file, unpack
 from homing.priors import as_prior
+
+_SAMPLED = (MCMCPosterior, ImportanceSamplingPosterior, RejectionPosterior, VIPosterior)
 
 
 def load(path: str | Path, *, prior: Any = None, density_estimator: Builder | None = None) -> Posterior:
@@ -72,3 +81,15 @@ def restore(parts: dict[str, Any], show_progress_bars: bool = True) -> Posterior
     if "likelihood" not in parts:
         return direct
     return HybridPosterior(direct, parts["likelihood"], parts.get("share", 0.5), **options)
+
+
+def _unpickled(packed: Packed) -> Posterior:
+    return restore(unpack(packed))
+
+
+def _reduced(posterior: Posterior) -> tuple[Any, ...]:
+    return _unpickled, (pack(posterior.parts),)
+
+
+for kind in (DirectPosterior, DividedPosterior, HybridPosterior, EnsemblePosterior, *_SAMPLED):
+    copyreg.pickle(kind, _reduced)  # pickled and copied by what `save` writes, so with the same gaps

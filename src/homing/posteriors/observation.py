@@ -42,7 +42,8 @@ def check_observation(x: Any, x_shape: tuple[int, ...] | None, trials: bool = Fa
                 + (
                     f"Several trials have the shape (num_trials, *{x_shape})."
                     if trials
-                    else "A posterior is conditioned on one observation at a time."
+                    else "A posterior is conditioned on one observation; SNLE and SNRE take several trials of it. "
+                    "If the simulator was called with a batch and takes one theta, or the reverse, say batched=."
                 )
             )
     if np.isnan(array).any():

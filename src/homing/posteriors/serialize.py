@@ -143,8 +143,8 @@ def read_file(path: Path) -> Packed:
         version, tree = described["format"], described["content"]
     except (ValueError, KeyError, TypeError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         raise StoreError(
-            f"{path} holds no posterior, or is damaged: {error}. Expected a file that posterior.save(path) wrote; a "
-            "run file is opened by homing.open(path)."
+            f"{path} holds no posterior, or is damaged. Expected a file that posterior.save(path) wrote; a run file is "
+            "opened by homing.open(path)."
         ) from error
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror}.") from error

@@ -61,6 +61,8 @@ def as_prior(prior: Any) -> Prior:
         return _checked(_from_library(prior), prior)
     if callable(getattr(prior, "sample", None)) and callable(getattr(prior, "log_prob", None)):
         return whiten(object_source(prior))
+    if callable(prior):
+        raise PriorError(f"{_WHAT}, found a function. The simulator comes before the prior: SNPE(simulator, prior).")
     raise PriorError(f"{_WHAT}, found {type(prior).__name__}. For bounds alone write BoxUniform(low, high).")
 
 

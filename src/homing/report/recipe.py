@@ -10,7 +10,7 @@ import numpy as np
 from homing.report.story import Story
 from homing.simulation import Round
 
-_LONG = 12  # numbers of an observation that are written out
+_LONG = 32  # numbers of an observation that are written out
 _KNOWN = {"prior": "None", "posterior": "posterior", "gaussian": "posterior"}  # proposals that the lines have
 _SILENT: Mapping[str, Any] = {"arguments": {}, "imports": [], "own": {}}  # a call of which the file says nothing
 

@@ -119,7 +119,11 @@ def tell(
         points = groups[0][0] if groups else None
     learned, missing = _learn(run, records, x, posterior, points, {} if memory is None else memory)
     name = "A run in memory" if run.path is None else run.path.name
-    source = "run = inference.view" if run.path is None else f"run = homing.open({str(run.path)!r})"
+    source = (
+        "run = inference.view  # while that inference is there"
+        if run.path is None
+        else f"run = homing.open({str(run.path)!r})"
+    )
     kept = run.check_of(learned and learned.posterior, learned and learned.x_o)
     told, checked = _checked(run, check, kept)
     return Story(name, source, facts, rounds, records, learned, missing, told, checked, names, points)

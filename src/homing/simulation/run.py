@@ -275,7 +275,8 @@ class Run(Iterator[tuple[np.ndarray, Outcomes]]):
             if self._failures == self._max_failures:
                 raise SimulationError(
                     f"{self._failures} simulations in a row failed. The first of them was {self._first_failure}\n"
-                    f"{self._progress()} Correct the simulator and run again, or raise max_failures if many may fail."
+                    f"{self._progress()} If many may fail, raise max_failures and run again. If the simulator is "
+                    "wrong, correct it and begin a new run, in another file: what failed is not simulated again."
                 )
 
     def _broken(self, error: BaseException) -> str:
