@@ -344,7 +344,7 @@ def as_number(cell):
 
 # Rows of the README's table of speed, by what they are called in that of the benchmarks.
 SPEED = {
-    "the tutorial (two rounds of 500), first run ever, s": "tutorial, NumPy, first run ever, s",
+    "the tutorial by hand (two rounds of 500, one MAF), first run ever, s": "tutorial, NumPy, first run ever, s",
     "the tutorial, compiled before, s": "tutorial, NumPy, compiled before, s",
     "training a MAF, 10,000 simulations, rows x epochs / s": "training, MAF, N = 10,000",
     "training a spline flow, likewise": "training, NSF, N = 10,000",

@@ -76,6 +76,8 @@ class RunFile:
         self._connection: sqlite3.Connection | None = None
         self._lock = lock(path) if write else None
         self._me = to_json(f"process {os.getpid()} on {socket.gethostname()} ({os.urandom(4).hex()})", "writer")
+        if not write and not path.exists():
+            raise StoreError(f"{path} is not there.")
         try:
             with explained(path, "be opened"):
                 if write and not path.exists():

@@ -130,8 +130,6 @@ def explained(path: Path, action: str) -> Iterator[None]:
     except StoreError:
         raise
     except (sqlite3.OperationalError, sqlite3.ProgrammingError, sqlite3.DataError) as error:
-        if action == "be opened" and not path.exists():
-            raise StoreError(f"{path} is not there.") from error
         raise StoreError(
             f"{path} could not {action}: {error}. What was recorded before is kept. Is there room on the disk? "
             "Is the directory there, and writable? Then run again to go on."
