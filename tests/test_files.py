@@ -182,7 +182,7 @@ def test_files_that_cannot_be_used(tmp_path):
     with pytest.raises(StoreError, match="damaged, or was made by a newer homing: KeyError"):
         homing.load(path)
     path.write_bytes(pickled())
-    with pytest.raises(StoreError, match="posterior.npz holds no posterior, or is damaged"):
+    with pytest.raises(StoreError, match=r"posterior\.npz holds no posterior, or is damaged"):
         homing.load(path)
 
 
