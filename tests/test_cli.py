@@ -442,6 +442,10 @@ def test_ask_and_tell_end_where_run_does(folder, cli, expected):
     assert code == 1  # nothing is left to simulate
     assert out.startswith("The posterior after 2 rounds and 60 simulations, in asked.homing:\n")
     np.testing.assert_array_equal(draws("asked.homing"), expected)
+    code, out, _ = cli("check", "asked.py", "-n", 0, "--json")  # without a simulator
+    told = json.loads(out)
+    assert (code, told["num_simulations"]) == ({"pass": 0, "care": 0, "fail": 1}[told["level"]], 0)
+    assert "two sides" in {verdict["name"] for verdict in told["verdicts"]}
 
 
 def test_failures_can_be_told_and_given_up(folder, cli):
@@ -523,6 +527,9 @@ def test_a_check_is_in_the_run_file(finished, cli):
     assert re.fullmatch(r"(check: simulating, 0 of 30\b.*\n){2}", err), err
     assert cli("check", "quick.py", "-n", 60, "--quiet")[2] == ""
     assert told["verdicts"]
+    free = json.loads(cli("check", "quick.py", "-n", 0, "--json")[1])
+    assert free["num_simulations"] == 0
+    assert {verdict["name"] for verdict in free["verdicts"]} < {verdict["name"] for verdict in told["verdicts"]}
     assert told["sentence"] in cli("status", "quick.homing", "--no-posterior")[1]
     state = json.loads(cli("status", "quick.homing", "--json")[1])
     assert [row["round"] for row in state["rounds"]] == [1, 2]  # a check is no round

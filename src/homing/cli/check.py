@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from homing.diagnostics import Check
 
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with 1 also for believe with care.")]
-Count = Annotated[int, typer.Option("--simulations", "-n", min=1, metavar="N", help="How many to run for it.")]
+Count = Annotated[
+    int,
+    typer.Option("--simulations", "-n", min=0, metavar="N", help="How many to run for it; 0: what is told without."),
+]
 
 
 def check(
@@ -39,12 +42,12 @@ def check(
 ) -> None:
     """Say whether to believe the posterior.
 
-    Of a finished run: it simulates anew, and compares. Exit code 0 is believe, or believe with care; 1 is do not
-    believe.
+    Of a finished run: it simulates anew, and compares. With --simulations 0 it does not, and needs no simulator. Exit
+    code 0 is believe, or believe with care; 1 is do not believe.
 
     Example: homing check problem.py --store run.homing --simulations 200
     """
-    loaded = load_problem(problem)
+    loaded = load_problem(problem, elsewhere=not simulations)
     path = store or loaded.store
     check_there(path)
     inference: Any = loaded.inference(path, method, estimator, num_workers=workers)
