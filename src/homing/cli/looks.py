@@ -254,21 +254,16 @@ def plot(
     output = output or Path(path.stem + ".png")
     check_suffix(output, (".png", ".pdf", ".svg"))
     matplotlib.use("Agg")
-    from homing import pairplot, random
-    from homing.plots.arguments import limits_within
+    from homing.posteriors.shown import pairplot_within
 
     with opened(path, problem) as view:
         numbers: list[int | None] = [*(rounds or [None])]
         posteriors = [posterior_in(view, number, x) for number in numbers]
         draws = [posterior.sample((samples,), show_progress_bars=False) for posterior in posteriors]
-        prior = posteriors[0].prior
-        options: dict[str, Any] = {
-            "prior": prior.sample(random.generator(0, "prior draws"), samples),
-            "limits": limits_within(draws, None, prior.low, prior.high),
-        }
         labels = names_of(labels_in(view), draws[0].shape[1]) if labels_in(view) else None
     several = [f"after round {number}" for number in numbers] if len(numbers) > 1 else None
-    figure: Any = pairplot(draws, labels=labels, samples_labels=several, **options)[0]
+    how: Any = {"labels": labels, "samples_labels": several}
+    figure = pairplot_within(posteriors[0].prior, draws, samples, **how)[0]
     figure.savefig(output, dpi=150)
     print(jsonlib.dumps({"run": str(path), "file": str(output)}) if json else f"The pair plot is in {output}")
 

@@ -13,17 +13,9 @@ from homing.posteriors.divided import DividedPosterior
 from homing.posteriors.hybrid import HybridPosterior
 from homing.posteriors.mixed import EnsemblePosterior
 from homing.posteriors.posterior import Posterior
-from homing.posteriors.sampled import (
-    ImportanceSamplingPosterior,
-    MCMCPosterior,
-    RejectionPosterior,
-    VIPosterior,
-    sampled_posterior,
-)
+from homing.posteriors.sampled import KINDS, sampled_posterior
 from homing.posteriors.serialize import Packed, pack, read_file, unpack
 from homing.priors import as_prior
-
-_SAMPLED = (MCMCPosterior, ImportanceSamplingPosterior, RejectionPosterior, VIPosterior)
 
 
 def load(path: str | Path, *, prior: Any = None, density_estimator: Builder | None = None) -> Posterior:
@@ -91,5 +83,5 @@ def _reduced(posterior: Posterior) -> tuple[Any, ...]:
     return _unpickled, (pack(posterior.parts),)
 
 
-for kind in (DirectPosterior, DividedPosterior, HybridPosterior, EnsemblePosterior, *_SAMPLED):
-    copyreg.pickle(kind, _reduced)  # pickled and copied by what `save` writes, so with the same gaps
+for _kind in (DirectPosterior, DividedPosterior, HybridPosterior, EnsemblePosterior, *KINDS.values()):
+    copyreg.pickle(_kind, _reduced)  # pickled and copied by what `save` writes, so with the same gaps

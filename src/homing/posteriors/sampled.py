@@ -326,7 +326,7 @@ class VIPosterior(SampledPosterior):
     default_sampler = Variational
 
 
-_CLASSES: dict[str, type[SampledPosterior]] = {
+KINDS: dict[str, type[SampledPosterior]] = {  # by the name of the sampler
     "smc": MCMCPosterior,
     "mcmc": MCMCPosterior,
     "importance": ImportanceSamplingPosterior,
@@ -337,7 +337,7 @@ _CLASSES: dict[str, type[SampledPosterior]] = {
 
 def sampled_posterior(surrogate: Any, prior: Prior, *, sampler: Sampler, **options: Any) -> SampledPosterior:
     """The posterior of the kind that a sampler makes."""
-    return _CLASSES[sampler.name](surrogate, prior, sampler=sampler, **options)
+    return KINDS[sampler.name](surrogate, prior, sampler=sampler, **options)
 
 
 def _log_mean(log_joints: np.ndarray, log_evidence: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ import numpy as np
 from homing import random
 from homing.arrays import to_numpy
 from homing.errors import ArgumentError, MissingError, ShapeError
+from homing.priors import Prior
 
 _CHAINS = 4  # ArviZ compares chains; draws are independent, so any parts of them will do
 
@@ -29,13 +30,17 @@ def pairplot(
     Returns:
         The figure and its axes.
     """
+    return pairplot_within(self.prior, self.sample((num_samples,), x), num_samples if prior else 0, **options)
+
+
+def pairplot_within(prior: Prior, samples: Any, num_prior: int, **options: Any) -> tuple[Any, Any]:
+    """A pair plot of samples, or of several sets, within a prior's support; `num_prior` draws of it are drawn along."""
     from homing.plots import pairplot
     from homing.plots.arguments import limits_within
 
-    samples = self.sample((num_samples,), x)
     if options.get("limits") is None:
-        options["limits"] = limits_within(samples, options.get("points"), self.prior.low, self.prior.high)
-    behind = self.prior.sample(random.generator(0, "prior draws"), num_samples) if prior else None
+        options["limits"] = limits_within(samples, options.get("points"), prior.low, prior.high)
+    behind = prior.sample(random.generator(0, "prior draws"), num_prior) if num_prior else None
     return pairplot(samples, prior=behind, **options)
 
 
