@@ -64,6 +64,9 @@ def test_a_right_posterior_is_believed(finished):
     assert check["predictive"].curves["observed"].tolist() == X_O
     assert check["predictive"].curves["replicated"].shape == (50, 2)
     assert check["ranks"].curves["ranks"].shape[1] == 2
+    np.testing.assert_allclose(
+        check["L-C2ST"].curves["theta"].mean(0), X_O, atol=0.05
+    )  # in parameters: z are .39, -.25
     assert (check["posterior SBC"].curves["effective"] > 20).mean() > 0.9
     assert 0.95 < check["shrinkage"].statistic < 1
 

@@ -299,7 +299,9 @@ def _at_x_o(posterior: Posterior, x_o: np.ndarray, region: Region | None, pool: 
     rng = random.generator(seed, "equal")
     chosen = [rng.choice(_DRAWS, _FEW_DRAWS, p=row) for row in normalised(weights[rows])]
     draws = np.stack([part[few] for part, few in zip(pool.z[rows, 1:], chosen)])
-    return [check_local_c2st(pool.z[rows, 0], draws, draws.mean(1), at_x_o, at_x_o.mean(0), seed=seed)]
+    verdict = check_local_c2st(pool.z[rows, 0], draws, draws.mean(1), at_x_o, at_x_o.mean(0), seed=seed)
+    shown = {**verdict.curves, "theta": posterior.prior.from_normal(at_x_o)}  # pictures are of parameters, not of z
+    return [replace(verdict, curves=shown)]
 
 
 def _about_x_o(x_o: np.ndarray, x: np.ndarray, pool: _Pool | None, seed: int) -> list[Verdict]:
