@@ -276,7 +276,7 @@ def test_whole_numbers_are_looked_up_at_the_middle_of_their_interval():
 
     x_o = np.array([2, 3, 2])
     inference = SNPE(count, BoxUniform([-1.0], [2.5]), seed=1, batched=True, show_progress_bars=False)
-    posterior = inference.run(x_o, 600, options=QUICK)
+    posterior = inference.run(x_o, 600, 1, options=QUICK)
     assert posterior.likelihood.whole.all()
     grid = np.linspace(-1, 2.5, 400)
     weight = np.exp(x_o.sum() * grid - 3 * np.exp(grid))

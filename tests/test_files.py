@@ -21,6 +21,7 @@ from homing.priors.fingerprint import prior_fact
 from homing.simulation import StoreError
 from homing.simulation.npz import from_npz, to_npz
 from homing.training import FitOptions
+from learning import AFFINE
 
 X_O = [0.5, 1.0]
 
@@ -121,8 +122,7 @@ def test_a_posterior_is_pickled_by_what_it_saves():
 
 
 def test_both_sides(tmp_path):
-    builder = posterior_nn("nsf", hidden_features=8, num_transforms=2, num_bins=4)
-    sides = SideOptions(builders=(builder,), members=2, fit=FitOptions(stop_after_steps=10, max_num_epochs=2))
+    sides = SideOptions(AFFINE, members=2, fit=FitOptions(stop_after_steps=10, max_num_epochs=2))
     inference = homing.SNPE(
         lambda theta: np.exp(theta), homing.BoxUniform([-3.0, -3.0], [3.0, 3.0]), seed=1, show_progress_bars=False
     )

@@ -1,5 +1,7 @@
 """Driving rounds: both published ways, the loss that follows from the proposals, and what is kept, counted and said."""
 
+import dataclasses
+import re
 import warnings
 from importlib import import_module
 from itertools import pairwise
@@ -12,7 +14,7 @@ import pytest
 import scipy.stats as st
 import torch
 
-from homing.inference import APT, NPE, SNPE, SNPE_C, Rounds, infer, prepare_for_sbi, simulate_for_sbi
+from homing.inference import APT, NPE, SNPE, SNPE_C, RoundRecord, Rounds, infer, prepare_for_sbi, simulate_for_sbi
 from homing.posteriors import Boundary, DirectPosterior
 from homing.posteriors.ensemble import _density, _draw
 from homing.training import Atomic
@@ -199,6 +201,18 @@ def test_rounds_print_as_a_table():
     assert rounds[1].seconds.keys() >= {"sample", "simulate", "train"}
     assert rounds[1].as_dict()["loss"] == "atomic"
     assert repr(rounds) == str(rounds)
+
+
+def test_a_wide_table_goes_on_below_itself():
+    wide = RoundRecord(1, "truncated", 500, 498, loss="maximum likelihood", epochs=100, validation_loss=-1.5,
+                       volume=0.5, effective=3.0, used=400, gain=0.1, agreement=0.9, boundary_mass=0.0)  # fmt: skip
+    rounds = Rounds([wide, dataclasses.replace(wide, round=2, asked=50)])
+    blocks = [block.splitlines() for block in str(rounds).split("\n\n")]
+    assert len(blocks) == 2
+    assert max(len(line) for block in blocks for line in block) <= 120
+    parts = [[re.split(" {2,}", line.strip()) for line in block] for block in blocks]
+    assert [row[0] for row in parts[1]] == ["round", "1", "2"]
+    assert [[*first, *then[1:]] for first, then in zip(*parts, strict=True)] == rounds.table()
 
 
 # The loss follows from what the proposals are
@@ -412,7 +426,7 @@ def test_warm_and_fresh_starts():
 # Compiled once
 
 
-@pytest.mark.parametrize("estimator", ["maf", pytest.param("mdn", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("estimator", [pytest.param("maf", marks=pytest.mark.slow), "mdn"])
 def test_ten_growing_rounds_compile_a_handful_of_programs(estimator):
     programs = [fitting._advance, _draw, _density]
     inference = start(density_estimator=posterior_nn(estimator, hidden_features=21))  # nobody else's

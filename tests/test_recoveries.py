@@ -151,7 +151,7 @@ def test_the_exact_posteriors_are_densities_of_their_draws(name):
         ("correlated", "maf", (500, 500), 0.08),
         ("edge", "maf", (500, 500), 0.12),
         pytest.param("normal", "mdn", (500, 500), 0.08, marks=pytest.mark.slow),
-        ("correlated", "mdn", (300, 300, 300), 0.08),
+        pytest.param("correlated", "mdn", (300, 300, 300), 0.08, marks=pytest.mark.slow),
         pytest.param("uniform", "mdn", (500, 500), 0.2, marks=pytest.mark.slow),
         pytest.param("mixture", "nsf", (700, 700), 0.4, marks=pytest.mark.slow),
         pytest.param("moons", "nsf", (700, 700), 0.7, marks=pytest.mark.slow),

@@ -128,8 +128,22 @@ _COLUMNS: tuple[tuple[str, Callable[[RoundRecord], Any], Callable[[Any], str]], 
 )
 
 
+_WIDTH = 120  # characters of a printed line, at most
+
+
+def _blocks(table: list[list[str]]) -> list[list[list[str]]]:
+    """The table's columns, set to their widths, in as many blocks as lines need; each begins with the rounds."""
+    first, *others = [[cell.rjust(max(map(len, column))) for cell in column] for column in zip(*table)]
+    blocks = [[first]]
+    for column in others:
+        if sum(len(c[0]) + 2 for c in blocks[-1]) + len(column[0]) > _WIDTH:
+            blocks.append([first])
+        blocks[-1].append(column)
+    return blocks
+
+
 class Rounds(Sequence[RoundRecord]):
-    """The rounds of a run, in order; prints as a table.
+    """The rounds of a run, in order; prints as a table, below itself where it is too wide for a line.
 
     Example:
         >>> print(Rounds([RoundRecord(1, "prior", asked=500, valid=498)]))
@@ -160,9 +174,8 @@ class Rounds(Sequence[RoundRecord]):
         return [list(row) for row in zip(*columns)]
 
     def __str__(self) -> str:
-        columns = [[cell.rjust(max(map(len, column))) for cell in column] for column in zip(*self.table())]
-        lines = ["  ".join(row).rstrip() for row in zip(*columns)]
-        lines += [f"round {record.round}: {record.failing}" for record in self._records if record.failing]
-        return "\n".join(lines)
+        parts = ["\n".join("  ".join(row).rstrip() for row in zip(*block)) for block in _blocks(self.table())]
+        failing = [f"round {record.round}: {record.failing}" for record in self._records if record.failing]
+        return "\n".join(["\n\n".join(parts), *failing])
 
     __repr__ = __str__
