@@ -23,7 +23,7 @@ from homing.training import FitOptions
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 
-# Three rounds, by hand or by `run`, whose sides are both or one. What is acknowledged goes to a log, the draws to a file.
+# Three rounds, by hand or by `run`, whose sides are both or one. What is acknowledged goes to a log, draws to a file.
 CHILD = """
 import dataclasses, json, sys, time
 import numpy as np
