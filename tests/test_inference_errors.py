@@ -68,6 +68,19 @@ def test_a_simulator_that_is_none():
             make()
 
 
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda theta, r: theta, r"named seed, rng or key; found \(theta, r\): missing a required argument: 'r'\."),
+        (lambda a, b, rng: a + b, r"found \(a, b, rng\): missing a required argument: 'b'"),
+        (lambda: 1.0, r"found \(\): too many positional arguments"),
+    ],
+)
+def test_a_simulator_that_cannot_be_called_with_theta(function, message):
+    with pytest.raises(ArgumentError, match="The simulator is called with theta, and .* a parameter " + message):
+        start(simulator=function)
+
+
 def test_methods_that_are_none():
     with pytest.raises(ArgumentError, match=r"method must be one of SNPE, .*, BNRE, found 'ABC'"):
         infer(simulator, BOX, method="ABC")

@@ -42,7 +42,7 @@ class Simulator:
         randomness: The parameter that receives the row's randomness, or None.
 
     Raises:
-        ArgumentError: If the function cannot be called, or `batched` is none of these.
+        ArgumentError: If the function cannot be called so, or `batched` is none of these.
 
     Example:
         >>> double = Simulator(lambda theta: 2 * theta, batched=True)
@@ -117,11 +117,21 @@ _RANDOMNESS: dict[Randomness, Callable[[int], Any]] = {"seed": _small, "rng": _r
 
 def _randomness(function: Callable[..., Any]) -> Randomness | None:
     try:
-        parameters = inspect.signature(function).parameters
+        signature = inspect.signature(function)
     except (TypeError, ValueError):  # some built-in functions have none
         return None
-    for name in _RANDOMNESS:
-        found = parameters.get(name)
-        if found is not None and found.kind != found.POSITIONAL_ONLY and not isinstance(found.default, str):
-            return name
-    return None
+    randomness = next((name for name in _RANDOMNESS if _takes(signature.parameters.get(name))), None)
+    try:
+        signature.bind(None, **({} if randomness is None else {randomness: None}))
+    except TypeError as error:
+        raise ArgumentError(
+            "The simulator is called with theta, and with its random numbers where it has a parameter named seed, rng or "
+            f"key; found {signature}: {error}."
+        ) from None
+    return randomness
+
+
+def _takes(parameter: inspect.Parameter | None) -> bool:
+    return (
+        parameter is not None and parameter.kind != parameter.POSITIONAL_ONLY and not isinstance(parameter.default, str)
+    )
