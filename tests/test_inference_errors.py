@@ -77,7 +77,7 @@ def test_a_simulator_that_is_none():
     ],
 )
 def test_a_simulator_that_cannot_be_called_with_theta(function, message):
-    with pytest.raises(ArgumentError, match="The simulator is called with theta, and .* a parameter " + message):
+    with pytest.raises(ArgumentError, match="The simulator is called with theta, and .*" + message):
         start(simulator=function)
 
 
