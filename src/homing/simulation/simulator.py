@@ -125,8 +125,8 @@ def _randomness(function: Callable[..., Any]) -> Randomness | None:
         signature.bind(None, **({} if randomness is None else {randomness: None}))
     except TypeError as error:
         raise ArgumentError(
-            "The simulator is called with theta, and with random numbers where it has a parameter named seed, rng or key; "
-            f"found {signature}: {error}."
+            "The simulator is called with theta, and with random numbers where it has a parameter named seed, rng or "
+            f"key; found {signature}: {error}."
         ) from None
     return randomness
 
