@@ -225,6 +225,22 @@ def test_a_posterior_of_any_share_is_normalised_and_is_that_of_its_draws(hybrid,
     np.testing.assert_allclose(density @ grid / density.sum(), draws.mean(0), atol=4 * 0.25 / np.sqrt(2000))
 
 
+def test_a_peak_that_the_direct_sides_draws_missed_does_not_swamp_the_mixture(hybrid, monkeypatch):
+    """One member of four knows of a peak: its constant, by 512 draws elsewhere, is too small by hundreds of nats."""
+    posterior, _ = hybrid
+    x, peak, joint = np.array([[0.3, 0.1], [-0.2, 0.4]]), np.array([1.5, -1.5]), posterior._log_joint_pairs
+
+    def one_has_a_peak(m, z, x):
+        return -1e4 * ((z - peak) ** 2).sum(1) if m == 2 else joint(m, z, x)
+
+    monkeypatch.setattr(posterior, "_log_joint_pairs", one_has_a_peak)
+    conditionals = posterior.at_each(x, 512, 0)
+    at_peak = np.broadcast_to(peak, (2, 1, 2))
+    log_prob, log_direct = conditionals.density(np.concatenate([at_peak, conditionals.z], axis=1))
+    assert (log_prob - log_direct <= np.log(512) + 1e-6).all()
+    assert (log_prob[:, 0] > log_direct[:, 0]).all()  # it still counts
+
+
 def test_the_record_says_how_the_sides_and_members_compare(hybrid):
     inference = hybrid[1]
     record = inference.rounds[-1]

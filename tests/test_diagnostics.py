@@ -512,3 +512,12 @@ def test_the_curves_that_docstrings_list():
     assert local["null"].ndim == by_c2st(60, 0).curves["null"].ndim == 1
     scores = check_z_scores(made.theta, made.draws).curves
     assert scores["z_scores"].shape == scores["shrinkage"].shape == (60, DIM)
+
+
+def test_one_truth_that_nothing_allows_is_no_million_standard_deviations_off():
+    rng = np.random.default_rng(0)
+    theta, draws, log_weights = rng.normal(size=(200, 1)), rng.normal(size=(200, 100, 1)), np.zeros((200, 101))
+    log_weights[7, 30] = 6000.0
+    verdict = check_z_scores(theta, draws, log_weights=log_weights)
+    assert np.abs(verdict.curves["z_scores"]).max() == 10
+    assert verdict.sentence.startswith("Truths of theta[0] lie 1.2 times as far from the mean as its spread says")

@@ -24,6 +24,7 @@ from homing.diagnostics.verdict import Reads, Verdict, level_of
 from homing.errors import ArgumentError, ShapeError
 
 _LEAST_DRAWS = 20
+_FURTHEST = 10.0  # standard deviations: how much further off one truth is tells nothing more
 _LARGE_SHIFT = 0.3  # of the mean z-score, and
 _LARGE_SQUARE = 1.5  # of the mean square: what makes a posterior wrong
 
@@ -42,7 +43,7 @@ def check_z_scores(
 
     Returns:
         The verdict. Its statistic is the mean or the mean square of the z-scores, of the parameter where it strays
-        most, in standard errors. Curves: `z_scores` (n, d), and `shrinkage` (n, d), at each of the data.
+        most, in standard errors. Curves: `z_scores` (n, d), cut at 10, and `shrinkage` (n, d), at each of the data.
 
     Raises:
         ShapeError, ArgumentError: If the arrays do not fit each other, or are not finite.
@@ -64,7 +65,7 @@ def check_z_scores(
     pool = np.concatenate([theta[:, None], draws], axis=1)
     around = pool - (weights[:, :, None] * pool).sum(1, keepdims=True)
     variance = (weights[:, :, None] * around**2).sum(1, keepdims=True)
-    z = around / np.sqrt(np.maximum(variance, 1e-24))
+    z = np.clip(around / np.sqrt(np.maximum(variance, 1e-24)), -_FURTHEST, _FURTHEST)
     moments = _moments(z, weights, np.random.default_rng(seed))
     strays = np.abs(moments - moments.mean(1, keepdims=True)) / np.maximum(moments.std(1, keepdims=True), 1e-12)
     largest = strays.max(axis=(0, 2))

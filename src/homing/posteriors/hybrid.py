@@ -101,8 +101,11 @@ class HybridPosterior(Posterior):
         log_evidence = np.logaddexp.reduce(log_joints(direct.z) - proposed, axis=2) - np.log(num)
 
         def density(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            log_direct, joints = direct.density(rows)[0], log_joints(rows) - log_evidence[:, :, None]
-            return self._mixed(log_direct, np.logaddexp.reduce(joints, axis=0) - np.log(len(joints))), log_direct
+            log_direct = direct.density(rows)[0]
+            # Constants from draws that missed a peak are too small by any factor; what more than `num` times the
+            # draws' own density would be, `num` draws cannot tell.
+            members = np.minimum(log_joints(rows) - log_evidence[:, :, None], log_direct + np.log(num))
+            return self._mixed(log_direct, np.logaddexp.reduce(members, axis=0) - np.log(len(members))), log_direct
 
         return Conditionals(lambda: direct.z, density)
 
