@@ -114,6 +114,14 @@ def test_without_simulations_it_says_what_is_known(finished):
     assert posterior.check()["two sides"].statistic == inference.rounds[-1].agreement
 
 
+def test_a_direct_side_that_does_not_count_is_not_looked_at(finished, monkeypatch):
+    inference, posterior, _, _ = finished
+    monkeypatch.setattr(posterior, "share", 0.0)
+    check = inference.check(0)
+    assert "left-out rows" not in {verdict.name for verdict in check}
+    assert check["two sides"].sentence.endswith("; the posterior is the likelihood's alone.")
+
+
 def test_an_x_o_unlike_all_data_is_warned_of_and_not_believed(finished):
     _, posterior, _, _ = finished
     far = [5.0, 5.0]

@@ -174,7 +174,8 @@ def _from_rows(
     if direct is None or not campaign.newest or campaign.records[campaign.newest].rolled_back:
         return []  # after a round that was not used, its rows are not those that were learned from
     region = _last_region(campaign)
-    found = [check_left_out(campaign, direct, method, x_o, region) if learned_last else None]
+    counts = not isinstance(posterior, HybridPosterior) or posterior.share > 0
+    found = [check_left_out(campaign, direct, method, x_o, region) if learned_last and counts else None]
     if region is not None:
         found.append(_truncation(campaign, direct, x_o, region))
     return [verdict for verdict in found if verdict is not None]

@@ -75,7 +75,8 @@ def check_left_out(
             theta = np.stack([campaign.prior.from_normal(part) for part in drawn])
             ranks[member == m] = sbc_ranks(data.theta[mine], theta, log_weights=log_weights, seed=m)
     verdict = check_ranks(ranks, _DRAWS, name="left-out rows")
-    sentence = f"Of rows near x_o that it was not trained on: {verdict.sentence[0].lower()}{verdict.sentence[1:]}"
+    found = f"{verdict.sentence[0].lower()}{verdict.sentence[1:]}"
+    sentence = f"Of rows near x_o, by the members that were not trained on them: {found}"
     return replace(verdict, level="care" if verdict.level == "fail" else verdict.level, sentence=sentence)
 
 

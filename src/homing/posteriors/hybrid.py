@@ -10,6 +10,7 @@ the two sides agree.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -87,6 +88,9 @@ class HybridPosterior(Posterior):
     def _audits(self, x: np.ndarray) -> list[Verdict]:
         side = self.side(x)
         agreement = check_agreement(side.effective, side.khat, CANDIDATES // 2)
+        if self.share == 0:
+            sentence = f"{agreement.sentence.removesuffix('.')}; the posterior is the likelihood's alone."
+            agreement = replace(agreement, sentence=sentence)
         return [agreement, *super()._audits(x)]
 
     def at_each(self, x: np.ndarray, num: int, seed: int) -> Conditionals:
