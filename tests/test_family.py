@@ -108,7 +108,9 @@ def test_its_density_is_normalised_and_that_of_its_draws(method, runs):
 @pytest.mark.parametrize("method", SOME, ids=lambda method: method.name)
 def test_its_maximum_and_conditionals(method, runs):
     posterior, _ = runs(method)
-    np.testing.assert_allclose(posterior.map(), X_O, atol=0.6 * NOISE)
+    best = posterior.map()
+    assert posterior.log_prob(best[None])[0] >= posterior.log_prob(posterior.sample((1000,))).max() - 0.01
+    np.testing.assert_allclose(best, X_O, atol=NOISE)  # a velocity's density is rougher at its top than its mean is off
     draws = posterior.sample_conditional((2000,), condition=X_O, dims=[1])
     assert draws.shape == (2000, 1)
     check(draws, X_O[1:], off=0.5)
