@@ -120,7 +120,8 @@ def _randomness(function: Callable[..., Any]) -> Randomness | None:
         signature = inspect.signature(function)
     except (TypeError, ValueError):  # some built-in functions have none
         return None
-    randomness = next((name for name in _RANDOMNESS if _takes(signature.parameters.get(name))), None)
+    takes: list[Randomness] = [name for name in _RANDOMNESS if _takes(signature.parameters.get(name))]
+    randomness = takes[0] if takes else None
     try:
         signature.bind(None, **({} if randomness is None else {randomness: None}))
     except TypeError as error:
