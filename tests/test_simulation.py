@@ -140,13 +140,18 @@ def loops(theta):
     return theta + 1.0
 
 
+def one_noise_for_a_row_of_a_batch(theta):
+    time.sleep(1e-3)  # of which a batch needs one
+    return [random.gauss(value, 1.0) for value in theta]
+
+
 def scalar(theta):
     return float(np.sum(theta))
 
 
 BATCHED = [noise_of_its_own, linear, swallows_one, sizes_by_len, for_batches]
 NOT_BATCHED = [noise_shared, noise_partly_shared, mean_over_batch, runs_down_the_wrong_axis, reversed_rows]
-NOT_BATCHED += [loops, scalar, takes_seed]
+NOT_BATCHED += [loops, scalar, takes_seed, one_noise_for_a_row_of_a_batch]
 
 
 @pytest.mark.parametrize(
