@@ -7,7 +7,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 import scipy.stats as st
 from paramax import NonTrainable
 
@@ -68,12 +67,7 @@ def posterior_of(ensemble, prior, **options):
 
 CHAINS = {"num_chains": 10}
 BY_GRADIENTS = {"nuts": CHAINS, "hmc": CHAINS, "vi": {"num_steps": 300, "num_transforms": 2}}
-
-
-def by_gradients(*often):
-    """Each sampler that follows gradients, at one trial and at four: some for every run, all for the long ones."""
-    cases = [(name, num) for name in BY_GRADIENTS for num in (1, 4)]
-    return [pytest.param(*case, marks=[] if case in often else pytest.mark.slow) for case in cases]
+AT_ONE_AND_FOUR = [(name, num) for name in BY_GRADIENTS for num in (1, 4)]  # trials
 
 
 def drawn_by_gradients(posterior, name, x):

@@ -394,6 +394,7 @@ def test_worker_processes_know_what_a_problem_file_defines_and_imports(folder, c
     np.testing.assert_array_equal(draws("quick.homing"), expected)
 
 
+@pytest.mark.slow
 def test_a_problem_file_and_its_neighbours_hide_no_module_of_python(folder):
     place = folder / "elsewhere"
     place.mkdir()
@@ -569,6 +570,7 @@ def test_watch_serves_until_ctrl_c(folder, cli):
 
 
 @posix
+@pytest.mark.slow
 def test_watch_shows_what_another_process_simulates_and_learns_meanwhile(folder):
     running = start("run", "slow.py", "-n", 200, "--rounds", 2, "--seed", 3, "--quiet")
     while not Path("slow.homing").exists():
@@ -580,6 +582,7 @@ def test_watch_shows_what_another_process_simulates_and_learns_meanwhile(folder)
         while not seen or "The posterior after round 2" not in seen[-1]:
             with urllib.request.urlopen(url) as page:
                 seen.append(page.read().decode())
+            time.sleep(0.5)  # to write a page takes what the run needs
         assert running.wait(60) == 0
     finally:
         watching.send_signal(signal.SIGINT)

@@ -242,7 +242,7 @@ def test_what_is_left_is_one_round_once_the_region_has_settled(tmp_path):
         prior = BoxUniform([-1.0, -1.0], [1.0, 1.0])
         return SNPE(simulator, prior, seed=3, batched=True, show_progress_bars=False, store=tmp_path / "run")
 
-    quick = replace(QUICK, likelihood=None, fit=FitOptions(max_num_epochs=20))
+    quick = replace(QUICK, likelihood=None, fit=FitOptions(max_num_epochs=10))
     started = inference()
     steps = started.iterate([0.1, 0.2], 600, options=quick)
     assert [next(steps)[0].asked, next(steps)[0].asked] == [150, 150]
@@ -316,7 +316,7 @@ def test_an_observation_unlike_the_data_is_refused_before_many_simulations():
 
 
 def test_what_run_refuses():
-    inference = SNPE(lambda theta: theta, BoxUniform([0.0], [1.0]), show_progress_bars=False)
+    inference = SNPE(lambda theta: theta, BoxUniform([0.0, 0.0], [1.0, 1.0]), show_progress_bars=False)
     with pytest.raises(ArgumentError, match="num_rounds must be a whole number between 1 and num_simulations, found 0"):
         inference.run([0.5], 100, num_rounds=0)
     with pytest.raises(ArgumentError, match="num_simulations must be a positive whole number, found -1"):
@@ -334,8 +334,8 @@ def test_what_run_refuses():
     with pytest.raises(ArgumentError, match=message):
         inference.run([0.5], 50, num_rounds=10)
     assert len(inference.rounds) == 0  # nothing was simulated for nothing
-    theta = np.linspace(0.1, 0.9, 9)[:, None]
-    assert next(inference.append_simulations(theta, theta).iterate([0.5], 1, options=QUICK))[0].used == 10
+    theta, noise = np.random.default_rng(0).random((2, 9, 2))
+    assert next(inference.append_simulations(theta, theta + noise).iterate([0.5, 0.5], 1, options=QUICK))[0].used == 10
     with pytest.raises(ObservationError, match="x contains 1 NaN"):
         inference.run([np.nan], 100)
     own = SNPE(

@@ -55,7 +55,14 @@ MASKED = [name for name in SETS if name != "set of one size"]
 NUM = 40
 
 
-@pytest.fixture(params=EMBEDDINGS)
+LONG = ("cnn of channels first", "cnn of series", "set by sum", "set of series")  # in the long tests only
+
+
+def each_of(names):
+    return [pytest.param(name, marks=pytest.mark.slow if name in LONG else []) for name in names]
+
+
+@pytest.fixture(params=each_of(EMBEDDINGS))
 def name(request):
     return request.param
 
@@ -160,7 +167,7 @@ def test_no_two_descriptions_look_alike():
 # Sets
 
 
-@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("name", each_of(SETS))
 def test_the_order_of_trials_does_not_matter(name):
     net, seen = made(name)
     order = np.random.default_rng(3).permutation(seen.shape[1])
@@ -168,7 +175,7 @@ def test_the_order_of_trials_does_not_matter(name):
     np.testing.assert_allclose(simple_features(net, seen[:, order]), simple_features(net, seen), atol=1e-5)
 
 
-@pytest.mark.parametrize("name", MASKED)
+@pytest.mark.parametrize("name", each_of(MASKED))
 def test_rows_that_are_no_trials_do_not_matter(name):
     net, seen = made(name)
     others = np.where(seen[..., -1:] > 0, seen, 1e3 * (np.arange(seen.shape[2]) < seen.shape[2] - 1)).astype(np.float32)

@@ -25,7 +25,7 @@ STEP = GRID[1] - GRID[0]
 NODES = np.stack(np.meshgrid(GRID, GRID, indexing="ij"), axis=-1).reshape(-1, 2)
 
 
-@pytest.fixture(params=BUILDERS)
+@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.slow if name == "cnf" else []) for name in BUILDERS])
 def name(request):
     return request.param
 

@@ -18,6 +18,8 @@ from homing.inference import SNPE
 from homing.priors import as_prior
 from own_tasks import TASKS
 
+pytestmark = pytest.mark.slow
+
 _spec = importlib.util.spec_from_file_location("benchmark_metric", Path(__file__).parents[1] / "benchmarks/metric.py")
 metric = sys.modules[_spec.name] = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(metric)
@@ -25,7 +27,6 @@ _spec.loader.exec_module(metric)
 DRAWS = 5000
 SECONDS = 240  # of the processor, in which each run is done, with another beside it
 FAILING = 0.08  # of the draws, where no simulation can be valid: a density that is learned does not end on a line
-QUICK = {"fifty"}
 BOUNDS = {
     "two modes": 0.57,
     "four modes": 0.62,
@@ -45,11 +46,6 @@ BOUNDS = {
     "half fails": 0.60,
 }
 WARNS = {"half fails": "of 200 simulations of round 1 gave no finite data"}
-
-
-def names():
-    """Each task's name; all but a few are slow."""
-    return [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in TASKS]
 
 
 def run(task, seed=1):
@@ -77,7 +73,7 @@ def test_the_exact_posteriors_are_exact(name):
     assert task.contains(task.exact(task.x_o, rng, 1000)).all()
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", TASKS)
 def test_run_finds_hard_posteriors(name):
     task = TASKS[name]
     inference, posterior, draws, said, seconds = run(task)

@@ -162,7 +162,7 @@ def test_proposals_of_another_dimension():
     for proposal in (BoxUniform([0.0], [1.0]), [st.norm()] * 3):
         with pytest.raises(ArgumentError, match=r"The proposal has [13] parameters and the prior 2"):
             inference(100, proposal=proposal)
-    other = trained(prior=BoxUniform([-2.0], [2.0])).set_default_x([0.0])
+    other = trained(prior=BoxUniform([-2.0], [2.0]), density_estimator="mdn").set_default_x([0.0])
     with pytest.raises(ArgumentError, match="The proposal has 1 parameters and the prior 2"):
         inference(100, proposal=other)
 

@@ -107,7 +107,7 @@ def test_x_is_embedded_once_a_row_and_not_once_an_atom(loss):
             return super().context(x)
 
     rows, known = jax.tree.map(jnp.asarray, (gaussian_rows(20), proposals()))
-    np.asarray(loss(Counted(jnp.float32(0.3), jnp.float32(0.2)), rows, jnp.asarray(20), known))
+    jax.jit(lambda *given: loss(*given))(Counted(jnp.float32(0.3), jnp.float32(0.2)), rows, 20, known)
     jax.effects_barrier()
     np.testing.assert_array_equal(sorted(map(tuple, np.array(seen).tolist())), sorted(map(tuple, rows.x.tolist())))
 

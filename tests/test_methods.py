@@ -84,29 +84,31 @@ def test_every_method_recovers_the_posterior(method):
 
     inference = SNPE(simulator, PRIOR, seed=2, batched=True, show_progress_bars=False)
     options = SideOptions(AFFINE, 2, fit=FitOptions(max_num_epochs=80, stop_after_steps=300))
-    posterior = inference.run(x_o, 750, 3, proposal=method, options=options)
+    posterior = inference.run(x_o, 600, 2, proposal=method, options=options)
     draws = posterior.sample((4000,))
     exact = [st.truncnorm((-1 - x) / noise, (1 - x) / noise, x, noise) for x in x_o]
     for column, marginal in zip(np.asarray(draws).T, exact):
         assert st.kstest(column, marginal.cdf).statistic < 0.12
     later = "truncated" if isinstance(method, Truncated) else "posterior"
-    assert [record.proposal for record in inference.rounds] == ["prior", later, later]
+    assert [record.proposal for record in inference.rounds] == ["prior", later]
     expected = "atomic" if isinstance(method, FromLast) else "maximum likelihood"
-    assert [record.loss for record in inference.rounds] == ["maximum likelihood", expected, expected]
+    assert [record.loss for record in inference.rounds] == ["maximum likelihood", expected]
 
 
-@pytest.mark.parametrize("method", [pytest.param("truncated", marks=pytest.mark.slow), "mixture"])
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["truncated", "mixture"])
 def test_rows_appended_from_another_proposal_do_not_bias_a_run(method):
     """Noise as wide as the prior, and most rows from the prior's right end: taken as they are, they pull it there."""
-    x_o, noise = np.array([0.0]), 0.6
+    x_o, noise = np.zeros(2), 0.6
 
     def simulator(theta, rng):
         return theta + noise * rng.normal(size=theta.shape)
 
     rng = np.random.default_rng(0)
-    right = rng.uniform(0.4, 1.0, size=(900, 1))
-    inference = SNPE(simulator, BoxUniform([-1.0], [1.0]), seed=2, batched=True, show_progress_bars=False)
-    inference.append_simulations(right, simulator(right, rng), proposal=BoxUniform([0.4], [1.0]))
+    end = BoxUniform([0.4, -1.0], [1.0, 1.0])
+    right = rng.uniform(end.low, end.high, size=(900, 2))
+    inference = SNPE(simulator, PRIOR, seed=2, batched=True, show_progress_bars=False)
+    inference.append_simulations(right, simulator(right, rng), proposal=end)
     options = SideOptions(AFFINE, 2, fit=FitOptions(max_num_epochs=80, stop_after_steps=300))
     posterior = inference.run(x_o, 600, 2, proposal=method, options=options)
     exact = st.truncnorm(-1 / noise, 1 / noise, 0, noise)

@@ -302,10 +302,10 @@ OWN = {"embedding_net": Sum(jnp.ones(20)), "executor": ThreadPoolExecutor(1)}
 @pytest.mark.parametrize(
     "start",
     [
-        *(driven, by_hand, likelihood),
+        driven,
         *(
             pytest.param(start, marks=pytest.mark.slow)
-            for start in (ratio, divided, with_networks_of_their_own, elsewhere, settled)
+            for start in (by_hand, likelihood, ratio, divided, with_networks_of_their_own, elsewhere, settled)
         ),
     ],
 )
@@ -364,6 +364,7 @@ def test_from_a_live_object_and_from_what_open_returned(run, tmp_path):
     started.close()
 
 
+@pytest.mark.slow
 def test_the_runs_own_check_is_told_until_more_is_learned(tmp_path):
     started = by_hand()
     check = started.check(60)

@@ -236,6 +236,7 @@ def test_the_live_page_follows_the_run_and_stays_where_it_was(look, served, tmp_
     assert seen.said == []
 
 
+@pytest.mark.slow
 def test_the_live_page_says_when_its_server_is_gone(look, served, run):
     server = served(run)
     seen = look(server.url)

@@ -124,7 +124,8 @@ def campaign(directory, how, kills):
 
 
 @posix
-@pytest.mark.parametrize("how", [pytest.param("by hand", marks=pytest.mark.slow), "run, one side"])
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["by hand", "run, one side"])
 def test_a_run_killed_at_random_moments_gives_the_same_posterior(tmp_path, how):
     campaign(tmp_path, how, kills=1)
 

@@ -63,7 +63,7 @@ class Exact:
 MEAN, STD = X_O / (1 + NOISE**2), np.sqrt(NOISE**2 / (1 + NOISE**2))
 
 
-@pytest.mark.parametrize("name", LIGHT)
+@pytest.mark.parametrize("name", [*list(LIGHT)[:-1], pytest.param("vi", marks=pytest.mark.slow)])
 def test_a_sampler_gives_the_posterior_and_says_how_well(name):
     posterior = sampled_posterior(Exact(), NORMAL, x_shape=(2,), x_o=X_O, sampler=as_sampler(name), seed=1)
     draws = posterior.sample((NUM,), show_progress_bars=False)
@@ -82,7 +82,7 @@ def test_a_sampler_gives_the_posterior_and_says_how_well(name):
         assert info["effective"] > 500
 
 
-@pytest.mark.parametrize("num_leapfrog", [4, 8])
+@pytest.mark.parametrize("num_leapfrog", [pytest.param(4, marks=pytest.mark.slow), 8])
 def test_trajectories_do_not_come_back_to_where_they_were(num_leapfrog):
     """On a normal density those of one length may: chains then stay as far from its middle as they began."""
     sampler = MCMC("hmc", num_chains=10, num_leapfrog=num_leapfrog)
@@ -92,7 +92,7 @@ def test_trajectories_do_not_come_back_to_where_they_were(num_leapfrog):
     assert info["effective"] > 1000
 
 
-@pytest.mark.parametrize("name", ["smc", "slice", "nuts", "importance"])
+@pytest.mark.parametrize("name", ["smc", "slice", pytest.param("nuts", marks=pytest.mark.slow), "importance"])
 def test_both_modes_get_their_share(name):
     x_o = np.array([1.5, 1.5])
     posterior = sampled_posterior(Exact(both=True), NORMAL, x_shape=(2,), x_o=x_o, sampler=as_sampler(name), seed=2)
@@ -243,6 +243,7 @@ class Funnel:
         return LogFunnel()
 
 
+@pytest.mark.slow
 def test_trajectories_that_diverge_are_counted_and_told():
     posterior = sampled_posterior(Funnel(), NORMAL, x_shape=(2,), x_o=X_O, sampler=as_sampler("nuts"), seed=1)
     with warnings.catch_warnings():

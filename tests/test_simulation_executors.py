@@ -128,7 +128,8 @@ def kill_workers(client, kills):
             kills -= 1
 
 
-@pytest.mark.parametrize("kills", [1, pytest.param(25, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kills", [1, 25])
 def test_dask_workers_killed_in_the_middle_cost_no_row(kills):
     def slow(theta, seed):
         time.sleep(0.05)

@@ -17,7 +17,7 @@ from homing.posteriors import MCMC, MCMCPosterior, VIPosterior, load, restore
 from homing.priors import BoxUniform
 from homing.proposals import posterior_region
 from homing.training import FitOptions
-from learning import by_gradients, drawn_by_gradients
+from learning import AT_ONE_AND_FOUR, drawn_by_gradients
 
 BOX = BoxUniform([-1.0, -1.0], [1.0, 1.0])
 NOISE = 0.2
@@ -143,7 +143,7 @@ def test_its_maximum_and_conditionals(finished):
 def test_gradients_follow_the_same_density(finished):
     surrogate = finished[0].surrogate
     z = np.random.default_rng(0).normal(size=(5, 2)) * 0.3
-    ours = np.asarray(jax.vmap(unwrap(surrogate.differentiable(0, X_O)))(z.astype(np.float32)))
+    ours = np.asarray(jax.jit(jax.vmap(unwrap(surrogate.differentiable(0, X_O))))(z.astype(np.float32)))
     theirs = surrogate.log_likelihood(0, z, X_O) - 0.5 * (z**2).sum(1)
     np.testing.assert_allclose(np.subtract(ours, ours[0]), theirs - theirs[0], atol=2e-3)
 
@@ -156,7 +156,8 @@ def test_the_posterior_of_a_file_is_the_same(finished, tmp_path):
     np.testing.assert_array_equal(again.log_prob([[0.3, -0.2]]), posterior.log_prob([[0.3, -0.2]]))
 
 
-@pytest.mark.parametrize(("name", "num"), by_gradients(("hmc", 4)))
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "num"), AT_ONE_AND_FOUR)
 def test_samplers_that_follow_the_likelihoods_gradient(finished, name, num):
     trials = X_O + NOISE * np.array([[1.0, -0.5], [-1.0, 0.5], [0.5, 1.0], [-0.5, -1.0]])
     x = X_O if num == 1 else trials
@@ -193,6 +194,7 @@ def test_simulations_from_elsewhere():
     check_linear(inference.build_posterior().sample((2000,), x=X_O))
 
 
+@pytest.mark.slow
 def test_counts_beside_continuous_data():
     """x = (Poisson count with rate exp(theta_1), theta_2 + noise): the exact posterior on a grid."""
 
@@ -201,7 +203,7 @@ def test_counts_beside_continuous_data():
 
     prior = BoxUniform([0.0, -1.0], [3.0, 1.0])
     inference = SNLE(simulator, prior, seed=4, batched=True, show_progress_bars=False)
-    draws = inference.run([4.0, 0.1], 600, 2).sample((4000,))
+    draws = inference.run([4.0, 0.1], 600, 2, options=QUICK).sample((4000,))
     grid = np.linspace(0.0, 3.0, 1001)
     exact = np.exp(4 * grid - np.exp(grid))
     exact /= exact.sum()

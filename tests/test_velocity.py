@@ -78,7 +78,11 @@ def by_the_published_formula(loss, field_at):
     return (noise[:, 0] / share[:, 0]) ** 2 * ((-e / noise - score) ** 2).sum(1)
 
 
-@pytest.mark.parametrize("loss", [*LOSSES, FlowMatching(0.0), FlowMatching(3.0, 2)], ids=str)
+@pytest.mark.parametrize(
+    "loss",
+    [*LOSSES, *(pytest.param(loss, marks=pytest.mark.slow) for loss in (FlowMatching(0.0), FlowMatching(3.0, 2)))],
+    ids=str,
+)
 def test_each_loss_is_the_published_one(loss):
     density = made("cnf", size=0.2).members[0]
     x = np.array([0.3, -0.2], np.float32)
@@ -98,6 +102,7 @@ def test_each_loss_is_the_published_one(loss):
     assert error < 0.03 * exact.mean()
 
 
+@pytest.mark.slow
 def test_rows_count_by_their_weight():
     density = made("cnf").members[0]
     z, x = np.random.default_rng(0).standard_normal((2, 20, 2))
@@ -146,6 +151,7 @@ def trained(loss, z, x, weight=None, seed=0, builder=SMALL, **options):
     return Ensemble(members, np.ones(1), estimator.standardize, x.shape[1:]), info
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
 def test_the_same_seed_gives_the_same_numbers_and_each_epoch_its_own_noise(loss):
     z, x = np.random.default_rng(3).standard_normal((2, 60, 2))
@@ -157,7 +163,9 @@ def test_the_same_seed_gives_the_same_numbers_and_each_epoch_its_own_noise(loss)
 # What they learn
 
 
-@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
+@pytest.mark.parametrize(
+    "loss", [LOSSES[0], pytest.param(LOSSES[1], marks=pytest.mark.slow)], ids=lambda loss: loss.name
+)
 def test_a_gaussian_posterior_is_recovered(loss):
     """z | x has mean and covariance in closed form; the density, not only its draws."""
     rng = np.random.default_rng(4)
@@ -205,6 +213,7 @@ def test_rows_of_weight_zero_teach_nothing():
 # The solver
 
 
+@pytest.mark.slow
 def test_the_tolerance_is_small_enough(monkeypatch):
     """Against a tenth of it, for a field far from where it starts: log densities to a thousandth, or their 1e-4."""
     ensemble = made("cnf", size=0.3)

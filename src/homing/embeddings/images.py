@@ -68,7 +68,7 @@ class CNNEmbedding(Embedding):
     Example:
         >>> images = np.random.default_rng(0).normal(size=(20, 64, 64))
         >>> net = CNNEmbedding(out_features=8).build(images, np.random.default_rng(1))
-        >>> net(images[0]).shape
+        >>> jax.eval_shape(net, images[0]).shape
         (8,)
     """
 

@@ -143,7 +143,7 @@ class RecurrentEmbedding(_SeriesEmbedding):
     Example:
         >>> series = np.random.default_rng(0).normal(size=(20, 1000))
         >>> net = RecurrentEmbedding(out_features=8).build(series, np.random.default_rng(1))
-        >>> net(series[0]).shape
+        >>> jax.eval_shape(net, series[0]).shape
         (8,)
     """
 
@@ -169,7 +169,7 @@ class TransformerEmbedding(_SeriesEmbedding):
     Example:
         >>> series = np.random.default_rng(0).normal(size=(20, 100, 3))
         >>> net = TransformerEmbedding(out_features=8).build(series, np.random.default_rng(1))
-        >>> net(series[0]).shape
+        >>> jax.eval_shape(net, series[0]).shape
         (8,)
     """
 

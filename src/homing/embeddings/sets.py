@@ -94,7 +94,7 @@ class SetEmbedding(Embedding):
         >>> rng = np.random.default_rng(0)
         >>> x = np.stack([pad_trials(rng.normal(size=(n, 2)), most=50) for n in (10, 20, 50)])
         >>> net = SetEmbedding(out_features=8).build(x, rng)
-        >>> net(x[0]).shape
+        >>> jax.eval_shape(net, x[0]).shape
         (8,)
     """
 

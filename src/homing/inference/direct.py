@@ -109,9 +109,9 @@ class TSNPE(Direct):
         >>> from homing.utils import BoxUniform
         >>> def simulator(theta, rng):
         ...     return theta + 0.3 * rng.normal(size=theta.shape)
-        >>> inference = TSNPE(simulator, BoxUniform([-2.0], [2.0]), seed=0, show_progress_bars=False)
-        >>> inference(num_simulations=50, max_num_epochs=2).sample((5,), x=[0.5]).shape
-        (5, 1)
+        >>> inference = TSNPE(simulator, BoxUniform([-2.0, -2.0], [2.0, 2.0]), seed=0, show_progress_bars=False)
+        >>> inference(num_simulations=50, max_num_epochs=2).sample((5,), x=[0.5, -0.5]).shape
+        (5, 2)
     """
 
     name = "TSNPE"

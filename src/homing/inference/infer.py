@@ -65,10 +65,10 @@ def infer(
 
     Example:
         >>> from homing.utils import BoxUniform
-        >>> prior = BoxUniform([0.0], [1.0])
+        >>> prior = BoxUniform([0.0, 0.0], [1.0, 1.0])
         >>> posterior = infer(lambda theta: theta**2, prior, num_simulations=50, seed=0, show_progress_bars=False)
-        >>> posterior.sample((5,), x=[0.5]).shape
-        (5, 1)
+        >>> posterior.sample((5,), x=[0.5, 0.5]).shape
+        (5, 2)
     """
     inference: Any = as_method_class(method)(simulator, prior, num_workers=num_workers, **options)  # type: ignore[call-arg]
     return inference(num_simulations=num_simulations)

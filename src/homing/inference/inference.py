@@ -67,7 +67,8 @@ class Inference:
             >>> import numpy as np
             >>> from homing.inference import SNPE
             >>> from homing.utils import BoxUniform
-            >>> inference = SNPE(np.sin, BoxUniform([-1.0], [1.0]), batched=True, seed=0, show_progress_bars=False)
+            >>> prior = BoxUniform([-1.0, -1.0], [1.0, 1.0])
+            >>> inference = SNPE(np.sin, prior, batched=True, seed=0, show_progress_bars=False)
             >>> _ = inference(num_simulations=60, max_num_epochs=1)
             >>> [verdict.name for verdict in inference.check(20)]
             ['coverage', 'ranks', 'TARP', 'z-scores']
@@ -152,13 +153,13 @@ class Inference:
         Example:
             >>> from homing.inference import SNPE
             >>> from homing.utils import BoxUniform
-            >>> inference = SNPE(prior=BoxUniform([0.0], [1.0]), seed=0, show_progress_bars=False)
+            >>> inference = SNPE(prior=BoxUniform([0.0, 0.0], [1.0, 1.0]), seed=0, show_progress_bars=False)
             >>> ids, theta = inference.ask(40)
             >>> inference.tell(ids[20:], theta[20:] ** 2), inference.tell(ids, theta**2)
             (20, 20)
             >>> _ = inference.train(max_num_epochs=1)
-            >>> inference.build_posterior().sample((5,), x=[0.5]).shape
-            (5, 1)
+            >>> inference.build_posterior().sample((5,), x=[0.5, 0.5]).shape
+            (5, 2)
         """
         check_count(num_simulations)
         ids, theta = self._campaign.ask(num_simulations, self._as_proposal(proposal))

@@ -204,13 +204,14 @@ class Sequential(Inference):
             SimulationError: If too few simulations were valid.
 
         Example:
-            >>> import numpy as np
             >>> from homing.inference import SNPE
             >>> from homing.utils import BoxUniform
-            >>> inference = SNPE(np.sin, BoxUniform([-1.0], [1.0]), batched=True, seed=0, show_progress_bars=False)
-            >>> posterior = inference.run([0.5], num_simulations=60)
+            >>> def simulator(theta, rng):
+            ...     return theta + 0.3 * rng.normal(size=theta.shape)
+            >>> inference = SNPE(simulator, BoxUniform([-2.0, -2.0], [2.0, 2.0]), seed=0, show_progress_bars=False)
+            >>> posterior = inference.run([0.5, -0.5], num_simulations=60)
             >>> posterior.sample((5,)).shape
-            (5, 1)
+            (5, 2)
         """
         drive = self._drive(x_o, num_simulations, num_rounds, proposal, stop, options)
         for record in drive:

@@ -51,10 +51,10 @@ class SNLE(Sampled):
         >>> from homing.utils import BoxUniform
         >>> def simulator(theta, rng):
         ...     return theta + 0.3 * rng.normal(size=theta.shape)
-        >>> inference = SNLE(simulator, BoxUniform([-2.0], [2.0]), seed=0, show_progress_bars=False)
+        >>> inference = SNLE(simulator, BoxUniform([-2.0, -2.0], [2.0, 2.0]), seed=0, show_progress_bars=False)
         >>> posterior = inference(num_simulations=100, max_num_epochs=5)
-        >>> posterior.sample((100,), x=[[0.5], [0.4], [0.6]]).shape  # three trials
-        (100, 1)
+        >>> posterior.sample((100,), x=[[0.5, -0.5], [0.4, -0.7], [0.6, -0.3]]).shape  # three trials
+        (100, 2)
     """
 
     name = "SNLE"

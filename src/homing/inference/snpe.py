@@ -74,13 +74,13 @@ class SNPE(Sequential):
         >>> rng = np.random.default_rng(0)
         >>> def simulator(theta):
         ...     return theta + 0.1 * rng.normal(size=theta.shape)
-        >>> inference = SNPE(simulator, BoxUniform([-2.0], [2.0]), seed=0, show_progress_bars=False)
+        >>> inference = SNPE(simulator, BoxUniform([-2.0, -2.0], [2.0, 2.0]), seed=0, show_progress_bars=False)
         >>> proposal = None
         >>> for _ in range(2):
         ...     posterior = inference(num_simulations=100, proposal=proposal, max_num_epochs=5)
-        ...     proposal = posterior.set_default_x([0.5])
+        ...     proposal = posterior.set_default_x([0.5, -0.5])
         >>> posterior.sample((1000,)).shape
-        (1000, 1)
+        (1000, 2)
     """
 
     name = "SNPE"

@@ -155,11 +155,11 @@ class SNPE_A(Sequential):
         >>> from homing.utils import BoxUniform
         >>> def simulator(theta, rng):
         ...     return theta + 0.3 * rng.normal(size=theta.shape)
-        >>> inference = SNPE_A(simulator, BoxUniform([-2.0], [2.0]), seed=0, show_progress_bars=False)
+        >>> inference = SNPE_A(simulator, BoxUniform([-2.0, -2.0], [2.0, 2.0]), seed=0, show_progress_bars=False)
         >>> proposal = None
         >>> for _ in range(2):
         ...     posterior = inference(num_simulations=60, proposal=proposal, max_num_epochs=3)
-        ...     proposal = posterior.set_default_x([0.5])
+        ...     proposal = posterior.set_default_x([0.5, -0.5])
         >>> [record.proposal for record in inference.rounds]
         ['prior', 'gaussian']
     """

@@ -38,11 +38,12 @@ def load(path: str | Path, *, prior: Any = None, density_estimator: Builder | No
         >>> import tempfile
         >>> from homing.inference import SNPE
         >>> from homing.utils import BoxUniform
-        >>> inference = SNPE(lambda theta: theta, BoxUniform([0.0], [1.0]), seed=0, show_progress_bars=False)
+        >>> prior = BoxUniform([0.0, 0.0], [1.0, 1.0])
+        >>> inference = SNPE(lambda theta: theta, prior, seed=0, show_progress_bars=False)
         >>> posterior = inference(num_simulations=50, max_num_epochs=1)
         >>> path = Path(tempfile.mkdtemp(), "posterior.npz")
         >>> posterior.save(path)
-        >>> bool((load(path).sample((5,), x=[0.5]) == posterior.sample((5,), x=[0.5])).all())
+        >>> bool((load(path).sample((5,), x=[0.5, 0.5]) == posterior.sample((5,), x=[0.5, 0.5])).all())
         True
     """
     known = None if prior is None else as_prior(prior)

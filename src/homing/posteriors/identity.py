@@ -27,10 +27,11 @@ def identity(posterior: Posterior, x_o: np.ndarray | None) -> str | None:
     Example:
         >>> from homing.inference import SNPE
         >>> from homing.utils import BoxUniform
-        >>> inference = SNPE(lambda theta: theta, BoxUniform([0.0], [1.0]), seed=0, show_progress_bars=False)
+        >>> prior = BoxUniform([0.0, 0.0], [1.0, 1.0])
+        >>> inference = SNPE(lambda theta: theta, prior, seed=0, show_progress_bars=False)
         >>> posterior = inference(num_simulations=50, max_num_epochs=1)
-        >>> same = identity(inference.view.posterior(), np.zeros(1))
-        >>> same == identity(posterior, np.zeros(1)), same == identity(posterior, np.ones(1))
+        >>> same = identity(inference.view.posterior(), np.zeros(2))
+        >>> same == identity(posterior, np.zeros(2)), same == identity(posterior, np.ones(2))
         (True, False)
     """
     at = None if x_o is None else np.asarray(x_o, np.float64)

@@ -161,12 +161,12 @@ class Posterior(ABC):
             ArgumentError: If the shape is not made of whole numbers, zero or larger.
 
         Example:
-            >>> from homing.inference import SNPE
-            >>> from homing.utils import BoxUniform
-            >>> inference = SNPE(lambda theta: theta, BoxUniform([0.0], [1.0]), seed=0, show_progress_bars=False)
+            >>> import homing
+            >>> prior = homing.BoxUniform([0.0, 0.0], [1.0, 1.0])
+            >>> inference = homing.SNPE(lambda theta: theta, prior, seed=0, show_progress_bars=False)
             >>> posterior = inference(num_simulations=50, max_num_epochs=1)
-            >>> posterior.sample((2, 3), x=[0.5]).shape
-            (2, 3, 1)
+            >>> posterior.sample((2, 3), x=[0.5, 0.5]).shape
+            (2, 3, 2)
         """
         shape = check_sample_shape(sample_shape)
         theta = self.draw(math.prod(shape), self.condition_of(x), self._next_seed(), show_progress_bars)
@@ -308,11 +308,11 @@ class Posterior(ABC):
             ObservationError: If there is no x, or it does not fit.
 
         Example:
-            >>> from homing.inference import SNPE
-            >>> from homing.utils import BoxUniform
-            >>> inference = SNPE(lambda theta: theta, BoxUniform([0.0], [1.0]), seed=0, show_progress_bars=False)
+            >>> import homing
+            >>> prior = homing.BoxUniform([0.0, 0.0], [1.0, 1.0])
+            >>> inference = homing.SNPE(lambda theta: theta, prior, seed=0, show_progress_bars=False)
             >>> posterior = inference(num_simulations=50, max_num_epochs=1)
-            >>> [verdict.name for verdict in posterior.check(x=[0.5])]
+            >>> [verdict.name for verdict in posterior.check(x=[0.5, 0.5])]
             ['misspecification', 'bounds', 'shrinkage']
         """
         observed = self.condition_of(x)

@@ -74,10 +74,11 @@ def to_arviz(
     Example:
         >>> from homing.inference import SNPE
         >>> from homing.utils import BoxUniform
-        >>> inference = SNPE(lambda theta: theta, BoxUniform([0.0], [1.0]), seed=0, show_progress_bars=False)
-        >>> posterior = inference(num_simulations=50, max_num_epochs=1).set_default_x([0.5])
-        >>> posterior.to_arviz(400, labels=["rate"]).posterior["theta"].shape
-        (4, 100, 1)
+        >>> prior = BoxUniform([0.0, 0.0], [1.0, 1.0])
+        >>> inference = SNPE(lambda theta: theta, prior, seed=0, show_progress_bars=False)
+        >>> posterior = inference(num_simulations=50, max_num_epochs=1).set_default_x([0.5, 0.5])
+        >>> posterior.to_arviz(400, labels=["rate", "delay"]).posterior["theta"].shape
+        (4, 100, 2)
     """
     if num_samples < _CHAINS or num_samples % _CHAINS:
         raise ArgumentError(f"num_samples must be a multiple of {_CHAINS}, one or more a chain, found {num_samples!r}.")

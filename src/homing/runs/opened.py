@@ -100,13 +100,14 @@ def open(path: str | Path, *, prior: Any = None, density_estimator: Builder | No
         >>> from homing.inference import SNPE
         >>> from homing.utils import BoxUniform
         >>> path = Path(tempfile.mkdtemp(), "run.homing")
-        >>> inference = SNPE(lambda theta: theta, BoxUniform([0.0], [1.0]), store=path, show_progress_bars=False)
+        >>> prior = BoxUniform([0.0, 0.0], [1.0, 1.0])
+        >>> inference = SNPE(lambda theta: theta, prior, store=path, show_progress_bars=False)
         >>> _ = inference(num_simulations=50, max_num_epochs=1)
         >>> run = open(path)
         >>> print(run)
         round 1: 50 simulations planned, 50 ok
-        >>> run.posterior().sample((5,), x=[0.5]).shape
-        (5, 1)
+        >>> run.posterior().sample((5,), x=[0.5, 0.5]).shape
+        (5, 2)
     """
     known = None if prior is None else as_prior(prior)
     return OpenedRun(path, known, getattr(density_estimator, "embedding_net", None))
