@@ -123,7 +123,7 @@ def test_a_direct_side_that_does_not_count_is_not_looked_at(finished, monkeypatc
 
 def test_an_x_o_unlike_all_data_is_warned_of_and_not_believed(finished):
     _, posterior, _, _ = finished
-    far = [1.5, 1.5]  # farther, it takes long to draw
+    far = [5.0, 5.0]
     try:
         with pytest.warns(UserWarning, match="x_o is unlike the 225 data that the prior predicts") as caught:
             posterior.set_default_x(far)
@@ -132,7 +132,7 @@ def test_an_x_o_unlike_all_data_is_warned_of_and_not_believed(finished):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             posterior.set_default_x(X_O)
-    check = posterior.check(far)
+    check = posterior.direct.check(far)  # so far away the likelihood takes long to draw from
     assert check["misspecification"].level == check.level == "fail"
     assert check.sentence.startswith("Do not believe: x_o is unlike the 225 data that the prior predicts")
 
@@ -453,7 +453,8 @@ class Exact(Posterior):
         return {verdict.name: verdict.p_value for verdict in verdicts}
 
 
-@pytest.mark.parametrize("repetitions", [12, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("repetitions", [12, 200])
 def test_a_check_of_the_exact_posterior_raises_false_alarms_at_their_nominal_rate(repetitions):
     found = [Exact(x_o=np.array([0.5, -0.5])).p_values(50, seed) for seed in range(repetitions)]
     assert found[0].keys() == {"coverage", "ranks", "TARP", "L-C2ST", "predictive", "posterior SBC", "z-scores"}

@@ -55,7 +55,13 @@ MASKED = [name for name in SETS if name != "set of one size"]
 NUM = 40
 
 
-LONG = ("cnn of channels first", "cnn of series", "set by sum", "set of series")  # in the long tests only
+LONG = (
+    "cnn of channels first",
+    "cnn of series",
+    "transformer",
+    "set by sum",
+    "set of series",
+)  # in the long tests
 
 
 def each_of(names):

@@ -88,7 +88,9 @@ def check_tutorial(posterior, kind):
     assert "(multi-round). Evaluates and samples by default at x=[[0.0, 0.0, 0.0]].\n\n" in str(posterior)
 
 
-@pytest.mark.parametrize("library", ["numpy", "torch", pytest.param("jax", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "library", ["numpy", *(pytest.param(name, marks=pytest.mark.slow) for name in ("torch", "jax"))]
+)
 def test_the_tutorial_by_calls(library):
     ones, kind, function = LIBRARIES[library]
     simulator, prior = prepare_for_sbi(function, BoxUniform(low=-2 * ones(3), high=2 * ones(3)))
@@ -290,6 +292,7 @@ def test_mixtures_under_a_prior_that_maps_to_a_normal_need_no_atoms(estimator, p
     assert np.isfinite([record.validation_loss for record in inference.rounds]).all()
 
 
+@pytest.mark.slow
 def test_a_mixture_needs_atoms_where_a_proposal_was_none():
     flow = one_round(start()).set_default_x(X_O)
     inference = start(density_estimator="mdn")
@@ -587,7 +590,7 @@ def test_prepared_objects_can_be_called_by_hand():
 
 def test_simulating_outside_of_a_run():
     theta, x = simulate_for_sbi(simulator, WIDE, 50, seed=3, show_progress_bar=False)
-    again = simulate_for_sbi(simulator, WIDE, 50, seed=3, num_workers=2, show_progress_bar=False)
+    again = simulate_for_sbi(simulator, WIDE, 50, seed=3, show_progress_bar=False)
     assert theta.shape == x.shape == (50, 2)
     np.testing.assert_array_equal(theta, again[0])
     np.testing.assert_array_equal(x, again[1])

@@ -162,9 +162,9 @@ def test_proposals_of_another_dimension():
     for proposal in (BoxUniform([0.0], [1.0]), [st.norm()] * 3):
         with pytest.raises(ArgumentError, match=r"The proposal has [13] parameters and the prior 2"):
             inference(100, proposal=proposal)
-    other = trained(prior=BoxUniform([-2.0], [2.0]), density_estimator="mdn").set_default_x([0.0])
-    with pytest.raises(ArgumentError, match="The proposal has 1 parameters and the prior 2"):
-        inference(100, proposal=other)
+    other = trained().set_default_x([0.0, 0.0])
+    with pytest.raises(ArgumentError, match="The proposal has 2 parameters and the prior 1"):
+        start(prior=BoxUniform([-2.0], [2.0]))(100, proposal=other)
 
 
 def test_a_posterior_under_another_prior_is_no_proposal():

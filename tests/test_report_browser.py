@@ -131,6 +131,7 @@ def figures_with_ink(seen):
     return list(boxes)
 
 
+@pytest.mark.slow
 def test_every_picture_of_a_real_check_is_there(look, tmp_path):
     started = by_hand()
     check = started.check(60)

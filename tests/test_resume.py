@@ -172,7 +172,8 @@ def by_hand(inference, rounds=2, x_o=X_O, num_simulations=60, **training):
 
 
 def driven(builder=TINY):
-    return SideOptions(builders=(builder,), members=2, fit=FitOptions(stop_after_steps=10, max_num_epochs=2))
+    fit = FitOptions(stop_after_steps=10, max_num_epochs=2)
+    return SideOptions(builders=(builder,), members=2, likelihood=None, fit=fit)
 
 
 def draws(posterior):

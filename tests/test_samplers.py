@@ -82,7 +82,8 @@ def test_a_sampler_gives_the_posterior_and_says_how_well(name):
         assert info["effective"] > 500
 
 
-@pytest.mark.parametrize("num_leapfrog", [pytest.param(4, marks=pytest.mark.slow), 8])
+@pytest.mark.slow
+@pytest.mark.parametrize("num_leapfrog", [4, 8])
 def test_trajectories_do_not_come_back_to_where_they_were(num_leapfrog):
     """On a normal density those of one length may: chains then stay as far from its middle as they began."""
     sampler = MCMC("hmc", num_chains=10, num_leapfrog=num_leapfrog)

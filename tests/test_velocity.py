@@ -134,6 +134,7 @@ def noises(seed, epochs=3, batch_size=30, n=100):
     return fit([estimator.density], rows_of(z, x), np.arange(n)[None] < 40, Noise(), options, seed)[1].history[0]
 
 
+@pytest.mark.slow
 def test_validation_rows_keep_their_noise():
     history = noises(0)
     assert (history == history[0]).all()
@@ -184,6 +185,7 @@ def test_a_gaussian_posterior_is_recovered(loss):
     np.testing.assert_allclose(np.cov(found.T), exact.cov, atol=0.04)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
 def test_a_bimodal_posterior_is_recovered_also_from_weighted_rows(loss):
     """x = (z1², z2) + noise, with rows from a wider density than the prior, weighted back to it."""
