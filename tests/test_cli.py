@@ -335,7 +335,6 @@ def _wait_for(log, text, also=lambda: True):
 
 
 @posix
-@pytest.mark.slow
 def test_a_terminal_shows_a_line_that_lives(folder, expected):
     import fcntl
     import pty
@@ -572,7 +571,6 @@ def test_watch_serves_until_ctrl_c(folder, cli):
 
 
 @posix
-@pytest.mark.slow
 def test_watch_shows_what_another_process_simulates_and_learns_meanwhile(folder):
     running = start("run", "slow.py", "-n", 200, "--rounds", 2, "--seed", 3, "--quiet")
     while not Path("slow.homing").exists():
