@@ -30,6 +30,7 @@ DEFAULTS = "the defaults"
 
 def variants() -> dict[str, dict[str, Any]]:
     """Arguments of `sbibm.one_run`, by what they change."""
+    spline, one_rate = SideOptions().builders[:1], FitOptions(rates=(1.0,), stop_after_steps=500)
     return {
         DEFAULTS: {},
         "the direct side alone": {"options": SideOptions(likelihood=None)},
@@ -45,11 +46,12 @@ def variants() -> dict[str, dict[str, Any]]:
         "epsilon .01": {"proposal": Truncated(epsilon=1e-2)},
         "epsilon .0001": {"proposal": Truncated(epsilon=1e-4)},
         "no prior draws in later rounds": {"proposal": Truncated(defensive=0.0)},
-        "spline flows alone for the direct side": {"options": SideOptions(builders=SideOptions().builders[:1])},
+        "spline flows alone for the direct side": {"options": SideOptions(builders=spline)},
+        "spline flows alone, one rate": {"options": SideOptions(builders=spline, fit=one_rate)},
         "affine flows alone": {"options": SideOptions(builders=SideOptions().builders[1:])},
         "a mixture network alone": {"options": SideOptions(builders=(posterior_nn("mdn"),))},
         "three layers for the likelihood": {"options": SideOptions(likelihood=likelihood_nn(num_transforms=3))},
-        "one learning rate, .002": {"options": SideOptions(fit=FitOptions(rates=(1.0,), stop_after_steps=500))},
+        "one learning rate, .002": {"options": SideOptions(fit=one_rate)},
         "one learning rate, .0005": {"options": SideOptions(fit=FitOptions(rates=(0.25,), stop_after_steps=500))},
         "batches of 50": {"options": SideOptions(fit=FitOptions(batch_size=50))},
         "batches of 200": {"options": SideOptions(fit=FitOptions(batch_size=200))},
