@@ -210,7 +210,8 @@ def test_simulations_that_fail_are_left_out():
     with pytest.warns(UserWarning, match="gave no finite data") as caught:
         inference.run(X_O, 300, 1, options=TINY)
     assert [entry.filename for entry in caught if "finite" in str(entry.message)] == [__file__]
-    check = inference.check(100)
+    with pytest.warns(UserWarning, match=r"of 50 simulations of this check gave no finite data"):
+        check = inference.check(100)
     assert check.num_simulations == 100
     assert check["predictive"].n < 50
     everything = SNPE(lambda theta: theta * np.nan, PRIOR, seed=1, batched=True, show_progress_bars=False)

@@ -312,6 +312,25 @@ def test_a_simulator_that_always_fails():
         simulate_for_sbi(broken, BOX, 20, show_progress_bar=False)
 
 
+def test_simulating_outside_of_a_run_says_what_failed():
+    def half(theta):
+        if theta[0] > 0:
+            raise ValueError("negative concentration")
+        return theta if theta[1] < 1.5 else theta * np.nan
+
+    theta = BOX.prior.sample(np.random.default_rng(0), 60)
+    bad = int((theta[:, 0] > 0).sum())
+    nan = int(((theta[:, 0] <= 0) & (theta[:, 1] >= 1.5)).sum())
+    found = (
+        rf"{bad + nan} of 60 simulations .*{nan} NaN or infinite, {bad} failed.*negative concentration.*theta\[0\] >"
+    )
+    with pytest.warns(UserWarning, match=found):
+        prepare_for_sbi(half, BOX)[0](theta)
+    with pytest.warns(UserWarning, match=r"of 60 simulations .*negative concentration.*theta\[0\] >"):
+        _, x = simulate_for_sbi(half, BOX, 60, seed=0, show_progress_bar=False)
+    assert np.isnan(x).any(1).sum() > 20
+
+
 def test_an_x_o_that_does_not_fit_the_data():
     posterior = trained()
     with pytest.raises(ObservationError, match=r"x must have the shape of one simulation's data, \(2,\)"):

@@ -12,8 +12,9 @@ import numpy as np
 from homing import random
 from homing.diagnostics import Check
 from homing.diagnostics.verdict import check_as_json
-from homing.errors import ArgumentError
+from homing.errors import ArgumentError, warn
 from homing.inference.campaign import Campaign
+from homing.inference.failing import without_data
 from homing.proposals import Proposal
 
 
@@ -27,6 +28,7 @@ class Apart:
     def __init__(self, campaign: Campaign):
         self._campaign = campaign
         self._done: list[int] = []
+        self._warned = False
 
     @property
     def count(self) -> int:
@@ -68,6 +70,10 @@ class Apart:
         campaign.run_pending(store.rounds[number])
         self._done.append(number)
         outcomes = store.outcomes(number)
+        lost = without_data(outcomes, " of this check")
+        if lost and not self._warned:
+            self._warned = True
+            warn(f"{lost}. They are left out: the check is of simulations that are valid. This is said once.")
         x = outcomes.x.reshape(num, num_trials, *(outcomes.x.shape[1:] or (1,))).astype(np.float64)
         ok = outcomes.ok.reshape(num, num_trials).all(1)
         return outcomes.theta[::num_trials][ok], x[ok]

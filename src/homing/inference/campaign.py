@@ -23,7 +23,7 @@ from homing import random
 from homing.arrays import to_numpy
 from homing.diagnostics import Predictive, fit_predictive
 from homing.errors import ArgumentError, NotTrainedError, WaitingError, warn
-from homing.inference.failing import check_enough, first_error, where_failing
+from homing.inference.failing import check_enough, where_failing, without_data
 from homing.inference.learn import Dataset
 from homing.inference.roles import Roles
 from homing.inference.simulating import finished
@@ -274,10 +274,8 @@ class Campaign:
         if valid < asked and known.result is None and not self._warned:
             self._warned = True
             warn(
-                f"{asked - valid} of {asked} simulations of round {number} gave no finite data ({record.invalid} NaN "
-                f"or infinite, {failed} failed, {timed_out} timed out{first_error(known.outcomes)}). They are left "
-                "out: the posterior is that given that a simulation is valid. inference.rounds counts them. "
-                "This is said once."
+                f"{without_data(known.outcomes, f' of round {number}')}. They are left out: the posterior is that "
+                "given that a simulation is valid. inference.rounds counts them. This is said once."
             )
         return record
 

@@ -71,10 +71,30 @@ def check_enough(valid: int, newest: RoundRecord, outcomes: Outcomes) -> None:
     )
 
 
-def first_error(outcomes: Outcomes) -> str:
-    """What the first simulation that failed raised, in a line; empty if none did."""
+def without_data(outcomes: Outcomes, of: str = "") -> str:
+    """How many simulations gave no finite data, in what way, and what the first that failed raised.
+
+    Args:
+        outcomes: What became of them.
+        of: What they are simulations of, in words.
+
+    Returns:
+        The beginning of a sentence; empty if all were valid, or are still to come.
+
+    Example:
+        >>> without_data(Outcomes.given(np.zeros((3, 1)), [[1.0], [np.nan], [0.0]], {2: "disk full"}))
+        '2 of 3 simulations gave no finite data (1 NaN or infinite, 1 failed, 0 timed out; the first error: disk full)'
+    """
+    counts = outcomes.counts()
+    done = len(outcomes) - counts["planned"]
+    if counts["ok"] == done:
+        return ""
     failed = np.flatnonzero(outcomes.status == Status.FAILED)[:1]
-    return "".join(f"; the first error: {str(outcomes.error[row]).strip().splitlines()[-1]}" for row in failed)
+    first = "".join(f"; the first error: {str(outcomes.error[row]).strip().splitlines()[-1]}" for row in failed)
+    return (
+        f"{done - counts['ok']} of {done} simulations{of} gave no finite data ({counts['invalid']} NaN or infinite, "
+        f"{counts['failed']} failed, {counts['timed_out']} timed out{first})"
+    )
 
 
 def valid_where(prior: Prior, theta: np.ndarray, valid: np.ndarray, seed: int, number: int) -> Validity | None:

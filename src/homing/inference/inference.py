@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from homing.inference.methods import Method
 from homing.inference.simulating import check_count, check_rows
 from homing.posteriors import Posterior
 from homing.priors import Prior, same_distribution
-from homing.proposals import Proposal, as_proposal
+from homing.proposals import Proposal, as_proposal, check_prior_draws
 from homing.runs import OpenedRun, Progress, Rounds
 
 
@@ -27,13 +27,19 @@ class Inference:
     Args:
         prior: The prior.
         campaign: The simulations.
+
+    Attributes:
+        depends_on_proposal: Whether what it learns depends on what theta were drawn from.
     """
+
+    depends_on_proposal: ClassVar[bool] = True
 
     def __init__(self, prior: Prior, campaign: Campaign):
         self.prior = prior
         self.seed = campaign.seed
         self._campaign = campaign
         self._apart = Apart(campaign)
+        self._without_proposal: list[np.ndarray] = []  # theta that were appended without a word of where from
         self._latest: Posterior | None = None
         self._method: Method | None = None  # what its rows were weighed by
 
@@ -122,16 +128,24 @@ class Inference:
         Args:
             theta: Shape (n, d).
             x: Shape (n, *x_shape); a row with NaN or infinity counts as invalid.
-            proposal: What theta were drawn from: None for the prior, the posterior, or a distribution.
+            proposal: What theta were drawn from: the posterior, a distribution, or the prior. None is for the prior
+                too, and theta are then compared with its draws, unless it does not matter to the method where they
+                are from.
 
         Returns:
             This object, so that `.train()` can follow.
 
         Raises:
             ShapeError: If the shapes do not fit.
-            ArgumentError: If some theta lies outside the prior's support, or the proposal is none.
+            ArgumentError: If some theta lies outside the prior's support, the proposal is none, or there is none and
+                theta are plainly no draws of the prior (a false alarm in 1e8): a forgotten proposal.
         """
-        self._campaign.append(*check_rows(theta, x, self.prior), self._as_proposal(proposal, simulated=True))
+        rows, data = check_rows(theta, x, self.prior)
+        appended = [*self._without_proposal, rows] if proposal is None else self._without_proposal
+        if proposal is None and self.depends_on_proposal:
+            check_prior_draws(appended, self.prior)
+        self._campaign.append(rows, data, self._as_proposal(proposal, simulated=True))
+        self._without_proposal = appended
         return self
 
     def ask(self, num_simulations: int, proposal: Any = None) -> tuple[np.ndarray, Any]:

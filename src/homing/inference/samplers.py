@@ -58,6 +58,7 @@ def as_sampler(sample_with: str | Sampler, options: dict[str, Any] | None = None
 class Sampled(Sequential):
     """A method that learns a likelihood or a ratio, to which it does not matter where theta came from."""
 
+    depends_on_proposal = False
     _learner: Learner
 
     @property

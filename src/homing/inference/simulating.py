@@ -11,7 +11,8 @@ from tqdm.auto import tqdm
 
 from homing import random
 from homing.arrays import Kind, to_numpy
-from homing.errors import ArgumentError, ShapeError, SimulationError
+from homing.errors import ArgumentError, ShapeError, SimulationError, warn
+from homing.inference.failing import where_failing, without_data
 from homing.posteriors import Posterior
 from homing.priors import Prior, as_prior
 from homing.proposals import as_proposal
@@ -37,6 +38,7 @@ class PreparedSimulator:
         seeds = random.row_seeds(seed, "simulate", 0, len(rows))
         run = simulate(self.simulator, rows, seeds, num_workers=self.num_workers)
         outcomes, self.simulator = run.collect(), run.simulator
+        _say_without_data(outcomes)
         return self.simulator.kind.give(outcomes.x)
 
 
@@ -139,7 +141,7 @@ def simulate_for_sbi(
 
     Returns:
         theta of shape (n, d) and x of shape (n, *x_shape), of the prior's kind; rows of failed simulations are NaN in
-        x, and are left out and counted when they are appended.
+        x, and are left out and counted when they are appended. How many there are, and the first error, is warned of.
 
     Raises:
         ArgumentError: If the number is not positive.
@@ -164,7 +166,18 @@ def simulate_for_sbi(
         raise SimulationError(
             f"None of {num_simulations} simulations gave data. The first of them: {outcomes.error[0]}"
         )
+    _say_without_data(outcomes)
     return given, prior.kind.give(outcomes.x)
+
+
+def _say_without_data(outcomes: Outcomes) -> None:
+    lost = without_data(outcomes)
+    if lost:
+        where = where_failing(outcomes.theta, ~outcomes.ok)
+        where = f"; {where}" if where else ""
+        warn(f"{lost}{where}. Their rows of x hold NaN; append_simulations leaves them out and counts them.")
+            f"{lost}{where and f'; {where}'}. Their rows of x hold NaN; append_simulations leaves them out and counts them."
+        )
 
 
 def check_count(num_simulations: Any) -> None:

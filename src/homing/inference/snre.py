@@ -37,6 +37,7 @@ from homing.inference.running import Running
 from homing.inference.samplers import Sampled, as_sampler
 from homing.posteriors import Posterior, Sampler
 from homing.priors import marginal
+from homing.proposals import check_prior_draws
 from homing.training import BNRE as BalancedLoss
 from homing.training import NRE_A, NRE_B, NRE_C, Loss, MaximumLikelihood
 
@@ -81,7 +82,8 @@ class _Ratio(Sampled):
             A posterior over k parameters, in the order given.
 
         Raises:
-            ArgumentError: If the indices do not fit.
+            ArgumentError: If the indices do not fit, or theta were appended without a proposal and are plainly no
+                draws of the prior, under which the other parameters are averaged.
             PriorError: If the prior's marginal is not known.
             NotTrainedError, SimulationError: If there are no simulations, or too few valid ones.
         """
@@ -90,6 +92,8 @@ class _Ratio(Sampled):
             raise ArgumentError(
                 f"parameters must be distinct indices from 0 to {self.prior.dim - 1}, found {parameters!r}."
             )
+        if self._without_proposal:
+            check_prior_draws(self._without_proposal, self.prior)
         self._adopt()
         campaign, prior = self._campaign, marginal(self.prior, chosen)
         data = campaign.dataset(0.1)

@@ -1,6 +1,7 @@
 """Where a round simulates, and what that means for learning."""
 
 from homing.proposals.gaussian import GaussianProposal
+from homing.proposals.prior_draws import check_prior_draws
 from homing.proposals.proposal import FromDensity, FromPosterior, FromPrior, Proposal, as_proposal, mixture_weights
 from homing.proposals.truncated import Region, TruncatedPrior, posterior_region
 
@@ -13,6 +14,7 @@ __all__ = [
     "Region",
     "TruncatedPrior",
     "as_proposal",
+    "check_prior_draws",
     "mixture_weights",
     "posterior_region",
 ]
