@@ -51,7 +51,7 @@ NOISE = np.random.default_rng(3).standard_normal((400, 3))
 POSTERIORS = {  # z of a posterior's draws under a standard normal prior
     "narrower": 0.7 * NOISE,
     "one parameter known": NOISE * [1.0, 0.5, 1.0],
-    "off": NOISE + [0.0, 1.0, 0.0],
+    "off": NOISE + np.array([0.0, 1.0, 0.0]),
     "a sum known": NOISE - 0.7 * NOISE.mean(1, keepdims=True),
     "a shell": NOISE / np.linalg.norm(NOISE, axis=1, keepdims=True),
     "ten rows": 0.1 * NOISE[:10],

@@ -176,8 +176,6 @@ def _say_without_data(outcomes: Outcomes) -> None:
         where = where_failing(outcomes.theta, ~outcomes.ok)
         where = f"; {where}" if where else ""
         warn(f"{lost}{where}. Their rows of x hold NaN; append_simulations leaves them out and counts them.")
-            f"{lost}{where and f'; {where}'}. Their rows of x hold NaN; append_simulations leaves them out and counts them."
-        )
 
 
 def check_count(num_simulations: Any) -> None:
