@@ -132,6 +132,47 @@ def test_the_draws_of_the_last_few_x_are_kept():
     np.testing.assert_array_equal(again.z, dropped.z)
 
 
+@pytest.mark.parametrize("name", ["smc", "slice", "importance", "rejection"])
+def test_two_calls_share_no_draw(name):
+    """Whether the second needs more than are left of the first or fewer; importance resampling repeats its draws."""
+
+    def calls(posterior):
+        sizes = (3, 1500, 1500, 3000, 1)
+        return [posterior.sample((num,), show_progress_bars=False) for num in sizes]
+
+    def made():
+        return sampled_posterior(
+            Exact(),
+            NORMAL,
+            x_shape=(2,),
+            x_o=X_O,
+            sampler=as_sampler(name),
+            seed=1,
+            bank=2048,
+            show_progress_bars=False,
+        )
+
+    first = calls(made())
+    assert [len(np.unique(part, axis=0)) > 0.8 * len(part) for part in first] == [True] * 5
+    each = [set(map(tuple, part)) for part in first]
+    assert sum(map(len, each)) == len(set.union(*each))
+    other = made()
+    other.sample((700,), x=[-2.0, 2.0])  # which uses up nothing of those at x_o
+    for one, two in zip(first, calls(other), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_draws_of_many_calls_are_those_of_the_posterior():
+    """Also of importance resampling, whose repeated draws weigh as much in every call as in the first."""
+    for name in ("smc", "importance"):
+        posterior = sampled_posterior(
+            Exact(), NORMAL, x_shape=(2,), x_o=X_O, sampler=as_sampler(name), seed=1, bank=2048
+        )
+        draws = np.concatenate([posterior.sample((500,), show_progress_bars=False) for _ in range(8)])
+        np.testing.assert_allclose(draws.mean(0), MEAN, atol=5 * STD * np.sqrt(2 / len(draws)))
+        np.testing.assert_allclose(draws.std(0), STD, rtol=5 * np.sqrt(1 / len(draws)))
+
+
 def test_a_likelihood_that_is_known_is_a_function_of_theta_and_x():
     def log_likelihood(theta, x):
         return -0.5 * ((theta - x) ** 2).sum(1) / 0.1**2
@@ -400,6 +441,12 @@ class TestEnsemble:
         each = [member.sampling_info() for member in posterior.posteriors]
         for name, choose in {"evidence_khat": max, "evidence_effective": min}.items():
             assert posterior.sampling_info()[name] == choose(info[name] for info in each)
+
+    def test_its_calls_share_no_draw(self):
+        posterior = self.made()
+        first, second = (set(posterior.sample((10_000,))[:, 0]) for _ in range(2))
+        assert len(first) == len(second) == 10_000
+        assert not first & second
 
     def test_its_check_has_a_verdict_of_them(self):
         assert self.made().check()["sampler"].level == "pass"

@@ -15,12 +15,17 @@ Source: Goncalves et al., *Training deep neural density estimators to identify m
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 
+from homing import random
+from homing.arrays import to_numpy
 from homing.errors import ArgumentError, ShapeError
+from homing.posteriors.observation import check_sample_shape
 from homing.posteriors.sampling.student import student_draws, student_log_density
 from homing.posteriors.sampling.tempered import largest_step, temper
 from homing.priors.prior import one_step_inside
@@ -33,7 +38,63 @@ _REACH = 5.0  # how far they reach, in standard deviations
 _SHARE = 0.02  # of these points, at least, that shall count
 _MOST_UNEVEN = 0.2  # the weight of every other point less that of the rest
 _MOST_GRIDS = 30
-_DRAWS = 4096  # where no grid fits
+_DRAWS = 4096  # of the posterior to begin with, and where no grid fits
+
+
+def sample_conditional(self: Any, sample_shape: Any, condition: Any, dims: Any, x: Any | None = None) -> Any:
+    """Draw some parameters from the posterior while the others are held.
+
+    Args:
+        sample_shape: A tuple, or a number n for (n,).
+        condition: The theta at which the others are held, shape (d,); its entries at `dims` do not matter.
+        dims: Indices of the k parameters to draw.
+        x: The observation; the default x if None.
+
+    Returns:
+        Shape (*sample_shape, k), of the prior's kind.
+
+    Raises:
+        ArgumentError, ShapeError: If the condition or the indices do not fit.
+        ObservationError: If there is no x, or it does not fit.
+    """
+    shape, observed = check_sample_shape(sample_shape), self.condition_of(x)
+    chosen = check_dims(dims, self.prior.dim, "dims")
+    point = check_condition(to_numpy(condition, "condition"), self.prior.low, self.prior.high)
+    seed = self._next_seed()
+    draws = self.draw(_DRAWS, observed, random.word(seed, "start"), show_progress_bars=False)
+    theta = draw_conditional(
+        lambda rows: self.evaluate(rows, observed),
+        draws,
+        point,
+        chosen,
+        math.prod(shape),
+        self.prior.low,
+        self.prior.high,
+        random.generator(seed, "conditional"),
+    )
+    return self.prior.kind.give(theta).reshape(*shape, len(chosen))
+
+
+def conditional_corrcoeff(self: Any, condition: Any, x: Any | None = None) -> Any:
+    """How every two parameters correlate while all others are held.
+
+    Args:
+        condition: The theta at which they are held, shape (d,).
+        x: The observation; the default x if None.
+
+    Returns:
+        Shape (d, d), of the prior's kind, ones on the diagonal.
+
+    Raises:
+        ArgumentError, ShapeError, ObservationError: If the condition or x do not fit, or each other.
+    """
+    observed = self.condition_of(x)
+    point = check_condition(to_numpy(condition, "condition"), self.prior.low, self.prior.high)
+    draws = self.draw(_DRAWS, observed, random.word(self._seed, "range"), show_progress_bars=False)
+    low, high, rng = self.prior.low, self.prior.high, random.generator(self._seed, "correlations")
+    return self.prior.kind.give(
+        conditional_correlations(lambda rows: self.evaluate(rows, observed), draws, point, low, high, rng)
+    )
 
 
 def check_dims(dims: Sequence[int], dim: int, name: str) -> list[int]:

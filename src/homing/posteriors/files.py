@@ -27,7 +27,7 @@ def load(path: str | Path, *, prior: Any = None, density_estimator: Builder | No
         density_estimator: The builder it was learned with: needed only if that has an `embedding_net` of your own.
 
     Returns:
-        The posterior. Its k-th draw is the saved one's.
+        The posterior. Its k-th call of `sample` gives what the k-th call of the saved one gave.
 
     Raises:
         StoreError: If the file is not there, holds no posterior, is damaged or has a newer format.

@@ -57,18 +57,31 @@ class HybridPosterior(Posterior):
     def draw_normal(
         self, num: int, x: np.ndarray, seed: int, on_chunk: Callable[[int], object] | None = None
     ) -> np.ndarray:
+        return self._drawn(self._other.draw_normal, num, x, seed, on_chunk)
+
+    def fresh_normal(
+        self, num: int, x: np.ndarray, seed: int, on_chunk: Callable[[int], object] | None = None
+    ) -> np.ndarray:
+        return self._drawn(self._other.fresh_normal, num, x, seed, on_chunk)
+
+    def _drawn(
+        self,
+        other: Callable[..., np.ndarray],
+        num: int,
+        x: np.ndarray,
+        seed: int,
+        on_chunk: Callable[[int], object] | None,
+    ) -> np.ndarray:
+        """Draws of both sides in random order, those of the likelihood's side by `other`."""
         rng = random.generator(seed, "halves")
         num_direct = int(rng.binomial(num, self.share))
-        num_other = num - num_direct
-        direct = self.direct.ensemble.sample(num_direct, x, random.word(seed, "direct"), on_chunk)
-        bank = self.side(x).z
-        if num_other <= len(bank):
-            other = rng.permutation(bank)[:num_other]
-        else:
-            other = self._other.sample_anew(num_other, x, random.word(seed, "temper"))[0]
-        if on_chunk is not None:
-            on_chunk(num_other)
-        return rng.permutation(np.concatenate([direct, other]))
+        parts = [self.direct.ensemble.sample(num_direct, x, random.word(seed, "direct"), on_chunk)]
+        if num > num_direct:
+            parts.append(other(num - num_direct, x, random.word(seed, "other"), on_chunk))
+        return rng.permutation(np.concatenate(parts))
+
+    def sampling_info(self, x: Any | None = None) -> dict[str, float]:
+        return self._other.sampling_info(self.condition_of(x))
 
     def log_prob_normal(self, z: np.ndarray, x: np.ndarray) -> np.ndarray:
         return self._mixed(self.direct.ensemble.log_prob(z, x), self._other.log_density(z, x))

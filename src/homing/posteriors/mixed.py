@@ -90,11 +90,22 @@ class EnsemblePosterior(Posterior):
     def draw_normal(
         self, num: int, x: np.ndarray, seed: int, on_chunk: Callable[[int], object] | None = None
     ) -> np.ndarray:
+        return self._drawn("draw_normal", num, x, seed, on_chunk)
+
+    def fresh_normal(
+        self, num: int, x: np.ndarray, seed: int, on_chunk: Callable[[int], object] | None = None
+    ) -> np.ndarray:
+        return self._drawn("fresh_normal", num, x, seed, on_chunk)
+
+    def _drawn(
+        self, how: str, num: int, x: np.ndarray, seed: int, on_chunk: Callable[[int], object] | None
+    ) -> np.ndarray:
+        """Draws of all members in random order, by their method of that name."""
         rng = random.generator(seed, "members")
         counts = rng.multinomial(num, self.weights)
         words = [random.word(seed, "member", k) for k in range(len(counts))]
         parts = [
-            member.draw_normal(int(count), x, word, on_chunk)
+            getattr(member, how)(int(count), x, word, on_chunk)
             for member, count, word in zip(self.posteriors, counts, words)
             if count
         ]
@@ -107,20 +118,12 @@ class EnsemblePosterior(Posterior):
         return np.logaddexp.reduce(terms, axis=0)
 
     def sampling_info(self, x: Any | None = None) -> dict[str, float]:
-        """How well the draws at x came about.
-
-        Args:
-            x: The observation; the default x if None.
-
-        Returns:
-            What `MCMCPosterior.sampling_info` has of the posteriors that sample, the worst of each; empty if none does.
-        """
         at = self.condition_of(x)
-        return worst([member.sampling_info(at) for member in self._sampled])
+        return worst([info for member in self.posteriors if (info := member.sampling_info(at))])
 
     def _audits(self, x: np.ndarray) -> list[Verdict]:
         num = sum(len(member.side(x).z) for member in self._sampled)
-        told = [sampler_verdict(self.sampling_info(x), num)] if self._sampled else []
+        told = [sampler_verdict(worst([member.sampling_info(x) for member in self._sampled]), num)] if num else []
         return [*told, *super()._audits(x)]
 
     @property

@@ -30,13 +30,13 @@ from homing.diagnostics import (
 )
 from homing.errors import ObservationError, ShapeError
 from homing.posteriors.boundary import Boundary, boundary_mass
-from homing.posteriors.conditional import check_condition, check_dims, conditional_correlations, draw_conditional
+from homing.posteriors.conditional import conditional_corrcoeff, sample_conditional
 from homing.posteriors.conditionals import Conditionals
 from homing.posteriors.ensemble import DRAWS_COMPARED
 from homing.posteriors.maximum import maximise
 from homing.posteriors.observation import check_observation, check_sample_shape
 from homing.posteriors.serialize import write_file
-from homing.posteriors.shown import pairplot, to_arviz
+from homing.posteriors.shown import pairplot, summary, to_arviz
 from homing.priors import Prior
 
 _MAP_DRAWS = 4096
@@ -88,6 +88,12 @@ class Posterior(ABC):
         self, num: int, x: np.ndarray, seed: int, on_chunk: Callable[[int], object] | None = None
     ) -> np.ndarray:
         """Draws of z at an x of shape x_shape, shape (num, d); `on_chunk` is told how many more are done."""
+
+    def fresh_normal(
+        self, num: int, x: np.ndarray, seed: int, on_chunk: Callable[[int], object] | None = None
+    ) -> np.ndarray:
+        """The same for `sample`: draws that no call before was given."""
+        return self.draw_normal(num, x, seed, on_chunk)
 
     @abstractmethod
     def log_prob_normal(self, z: np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -146,7 +152,11 @@ class Posterior(ABC):
         return self._x_o
 
     def sample(self, sample_shape: Any = (), x: Any | None = None, show_progress_bars: bool | None = None) -> Any:
-        """Draw from p(theta | x).
+        """Draw from p(theta | x). Every call gives new draws, none of which another call gave.
+
+        The k-th call gives the same draws whenever a run is repeated; a posterior that is loaded, unpickled or copied
+        begins again with the first. Where a likelihood or a ratio was learned, some thousand draws are made at once
+        and handed out over several calls, and a call that needs more than are left takes as long as the first.
 
         Args:
             sample_shape: A tuple, or a number n for (n,). `()` gives one draw of shape (d,).
@@ -169,14 +179,36 @@ class Posterior(ABC):
             (2, 3, 2)
         """
         shape = check_sample_shape(sample_shape)
-        theta = self.draw(math.prod(shape), self.condition_of(x), self._next_seed(), show_progress_bars)
+        num, observed, seed = math.prod(shape), self.condition_of(x), self._next_seed()
+        theta = self._with_bar(self.fresh_normal, num, observed, seed, show_progress_bars)
         return self.prior.give(theta).reshape(*shape, self.prior.dim)
 
     def draw(self, num: int, x: np.ndarray, seed: int, show_progress_bars: bool | None = None) -> np.ndarray:
-        """Draws as float64 NumPy, shape (num, d), at an x of shape x_shape, from a seed of the caller's."""
+        """Draws as float64 NumPy, shape (num, d), at an x of shape x_shape: the same whenever the seed is."""
+        return self._with_bar(self.draw_normal, num, x, seed, show_progress_bars)
+
+    def _with_bar(self, how: Any, num: int, x: np.ndarray, seed: int, show_progress_bars: bool | None) -> np.ndarray:
         bars = self._bars if show_progress_bars is None else show_progress_bars
         with tqdm(total=num, desc=f"Drawing {num} posterior samples", disable=not bars) as bar:
-            return self.prior.from_normal(self.draw_normal(num, x, seed, bar.update))
+            return self.prior.from_normal(how(num, x, seed, bar.update))
+
+    def sampling_info(self, x: Any | None = None) -> dict[str, float]:
+        """How well the draws at x came about, where a sampler makes them.
+
+        Args:
+            x: The observation; the default x if None.
+
+        Returns:
+            What the sampler reports, the worst over the members of an ensemble: `"rhat"`, `"effective"`, `"drift"`,
+            `"divergences"`, `"acceptance"`, `"khat"`, as it has them; and of the importance weights that normalise
+            `log_prob`: `"evidence_effective"`, the effective share of them, and `"evidence_khat"`. Empty of a density
+            that is drawn from directly.
+
+        Raises:
+            ObservationError: If there is no x, or it does not fit.
+        """
+        self.condition_of(x)
+        return {}
 
     def log_prob(self, theta: Any, x: Any | None = None) -> Any:
         """The posterior's log density, normalised; -inf exactly outside the prior's support.
@@ -231,60 +263,6 @@ class Posterior(ABC):
         None if there is but one.
         """
         return None
-
-    def sample_conditional(self, sample_shape: Any, condition: Any, dims: Any, x: Any | None = None) -> Any:
-        """Draw some parameters from the posterior while the others are held.
-
-        Args:
-            sample_shape: A tuple, or a number n for (n,).
-            condition: The theta at which the others are held, shape (d,); its entries at `dims` do not matter.
-            dims: Indices of the k parameters to draw.
-            x: The observation; the default x if None.
-
-        Returns:
-            Shape (*sample_shape, k), of the prior's kind.
-
-        Raises:
-            ArgumentError, ShapeError: If the condition or the indices do not fit.
-            ObservationError: If there is no x, or it does not fit.
-        """
-        shape, observed = check_sample_shape(sample_shape), self.condition_of(x)
-        chosen = check_dims(dims, self.prior.dim, "dims")
-        point = check_condition(to_numpy(condition, "condition"), self.prior.low, self.prior.high)
-        seed = self._next_seed()
-        draws = self.draw(_MAP_DRAWS, observed, random.word(seed, "start"), show_progress_bars=False)
-        theta = draw_conditional(
-            lambda rows: self.evaluate(rows, observed),
-            draws,
-            point,
-            chosen,
-            math.prod(shape),
-            self.prior.low,
-            self.prior.high,
-            random.generator(seed, "conditional"),
-        )
-        return self.prior.kind.give(theta).reshape(*shape, len(chosen))
-
-    def conditional_corrcoeff(self, condition: Any, x: Any | None = None) -> Any:
-        """How every two parameters correlate while all others are held.
-
-        Args:
-            condition: The theta at which they are held, shape (d,).
-            x: The observation; the default x if None.
-
-        Returns:
-            Shape (d, d), of the prior's kind, ones on the diagonal.
-
-        Raises:
-            ArgumentError, ShapeError, ObservationError: If the condition or x do not fit, or each other.
-        """
-        observed = self.condition_of(x)
-        point = check_condition(to_numpy(condition, "condition"), self.prior.low, self.prior.high)
-        draws = self.draw(_MAP_DRAWS, observed, random.word(self._seed, "range"), show_progress_bars=False)
-        low, high, rng = self.prior.low, self.prior.high, random.generator(self._seed, "correlations")
-        return self.prior.kind.give(
-            conditional_correlations(lambda rows: self.evaluate(rows, observed), draws, point, low, high, rng)
-        )
 
     def boundary(self, x: Any | None = None) -> Boundary:
         """How much of the posterior's mass lies next to the prior's bounds; see `Boundary`."""
@@ -350,6 +328,8 @@ class Posterior(ABC):
 
         return Conditionals(draw, density)
 
+    sample_conditional = sample_conditional
+    conditional_corrcoeff = conditional_corrcoeff
     pairplot = pairplot
     to_arviz = to_arviz
 
@@ -375,26 +355,7 @@ class Posterior(ABC):
         self._calls += 1
         return random.word(self._seed, "sample", self._calls)
 
-    def __str__(self) -> str:
-        what = "multi-round" if self.multi_round else "amortized"
-        where = ""
-        if self._x_o is not None:
-            where = f" Evaluates and samples by default at x={_brief(self._with_leading_axis(self._x_o))}."
-        use = (
-            "It was trained for one observation: `.sample()`, `.log_prob()` and `.map()` are right there, and perhaps "
-            "nowhere else."
-            if self.multi_round
-            else "It allows `.sample()`, `.log_prob()` and `.map()` for any x, without training again."
-        )
-        return f"Posterior conditional density p(θ|x) ({what}).{where}\n\n{self._origin} {use}"
+    __str__ = summary
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(prior={self.prior.describe()}, x_shape={self.x_shape})"
-
-
-def _brief(array: np.ndarray) -> str:
-    """The array as nested lists; only the beginning of a long one."""
-    if array.size <= 100:
-        return str(array.tolist())
-    head = ", ".join(str(value) for value in array.ravel()[:5].tolist())
-    return f"[[{head}, ...]] (shape {array.shape})"

@@ -25,6 +25,7 @@ from homing.errors import ArgumentError, warn
 from homing.posteriors.conditionals import Conditionals
 from homing.posteriors.cover import cover
 from homing.posteriors.ensemble import THREADS, Ensemble
+from homing.posteriors.fresh import FreshDraws
 from homing.posteriors.observation import check_observation
 from homing.posteriors.posterior import Posterior
 from homing.posteriors.sampling import Importance, Rejection, Sampler, Start, Target, Tempering, Variational
@@ -33,7 +34,7 @@ from homing.posteriors.sampling.tempered import effective_share
 from homing.posteriors.surrogate import KnownLikelihood, PerTrial, Surrogate
 from homing.priors import Prior, as_prior
 
-BANK = 16_384  # draws for an x without sampling anew; they are kept, and given again
+BANK = 16_384  # draws for an x without sampling anew
 _LEAST_BANK = 2048
 _KEPT = 8  # observations whose draws are kept
 CANDIDATES = 16_384  # importance draws for the constants
@@ -141,6 +142,7 @@ class SampledPosterior(Posterior):
         self.sampler: Sampler = sampler or self.default_sampler()
         self._start, self._bank, self._obtained_by = start, bank, obtained_by
         self._sides: dict[bytes, Side] = {}
+        self._fresh = FreshDraws(self._batch)
 
     def side(self, x: np.ndarray) -> Side:
         """The posterior at an x of shape x_shape, or (num_trials, *x_shape)."""
@@ -152,25 +154,24 @@ class SampledPosterior(Posterior):
         return side
 
     def _drawn_side(self, x: np.ndarray) -> Side:
-        num = max(_LEAST_BANK, self._bank // self._num_trials(x))
-        z, info = self.sample_anew(num, x, random.word(self._seed, "bank"))
+        z, info = self.sample_anew(self._size(x), x, random.word(self._seed, "bank"))
         candidates = max(_LEAST_BANK, CANDIDATES // self._num_trials(x))
         verdict = sampler_verdict(info, len(z))
         if verdict.level == "fail":
             warn(f"{verdict.sentence} posterior.sampling_info() has the numbers.")
         return Side(z, *self._evidence(x, z, candidates), info)
 
+    def _size(self, x: np.ndarray) -> int:
+        return max(_LEAST_BANK, self._bank // self._num_trials(x))
+
+    def _batch(self, x: np.ndarray, batch: int, num: int) -> np.ndarray:
+        """Draws for calls of `sample`: first those that are kept for x, then others."""
+        kept = self.side(x).z
+        if batch == 0 and num <= len(kept):
+            return kept
+        return self.sample_anew(max(num, self._size(x)), x, random.word(self._seed, "batch", batch))[0]
+
     def sampling_info(self, x: Any | None = None) -> dict[str, float]:
-        """How well the draws at x came about.
-
-        Args:
-            x: The observation; the default x if None.
-
-        Returns:
-            What the sampler reports, the worst over the members of the ensemble: `"rhat"`, `"effective"`, `"drift"`,
-            `"divergences"`, `"acceptance"`, `"khat"`, as it has them; and of the importance weights that normalise
-            `log_prob`: `"evidence_effective"`, the effective share of them, and `"evidence_khat"`.
-        """
         side = self.side(self.condition_of(x))
         return {**side.info, "evidence_effective": side.effective, "evidence_khat": side.khat}
 
@@ -254,6 +255,14 @@ class SampledPosterior(Posterior):
             z = random.generator(seed, "bank").permutation(bank)[:num]
         else:
             z = self.sample_anew(num, x, random.word(seed, "anew"))[0]
+        if on_chunk is not None:
+            on_chunk(num)
+        return z
+
+    def fresh_normal(
+        self, num: int, x: np.ndarray, seed: int, on_chunk: Callable[[int], object] | None = None
+    ) -> np.ndarray:
+        z = self._fresh.take(num, x)
         if on_chunk is not None:
             on_chunk(num)
         return z

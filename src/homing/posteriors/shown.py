@@ -1,4 +1,5 @@
-"""A posterior as others see it: a pair plot, and the groups that ArviZ works with. `Posterior` has them as methods."""
+"""A posterior as others see it: in words, a pair plot, and the groups that ArviZ works with. All are methods of
+`Posterior`."""
 
 from __future__ import annotations
 
@@ -14,6 +15,21 @@ from homing.errors import ArgumentError, MissingError, ShapeError
 from homing.priors import Prior
 
 _CHAINS = 4  # ArviZ compares chains; draws are independent, so any parts of them will do
+
+
+def summary(self: Any) -> str:
+    """What it is, where it is conditioned, and what it was obtained with."""
+    what = "multi-round" if self.multi_round else "amortized"
+    where = ""
+    if self._x_o is not None:
+        where = f" Evaluates and samples by default at x={_brief(self._with_leading_axis(self._x_o))}."
+    use = (
+        "It was trained for one observation: `.sample()`, `.log_prob()` and `.map()` are right there, and perhaps "
+        "nowhere else."
+        if self.multi_round
+        else "It allows `.sample()`, `.log_prob()` and `.map()` for any x, without training again."
+    )
+    return f"Posterior conditional density p(θ|x) ({what}).{where}\n\n{self._origin} {use}"
 
 
 def pairplot(
@@ -121,3 +137,11 @@ def _gathered(groups: dict[str, dict[str, tuple[list[str], np.ndarray]]], names:
         sets[group] = xarray.Dataset(variables, coords, about)
     made = vars(arviz).get("InferenceData")  # by `getattr` ArviZ 1.3 has one too, which is none
     return xarray.DataTree.from_dict(sets) if made is None else made(**sets)
+
+
+def _brief(array: np.ndarray) -> str:
+    """The array as nested lists; only the beginning of a long one."""
+    if array.size <= 100:
+        return str(array.tolist())
+    head = ", ".join(str(value) for value in array.ravel()[:5].tolist())
+    return f"[[{head}, ...]] (shape {array.shape})"

@@ -66,8 +66,8 @@ class KnownLikelihood:
     def differentiable(self, m: int, x: np.ndarray) -> Any:
         """There is none."""
         raise ArgumentError(
-            'This sampler follows gradients, and a likelihood given as a NumPy function has none. method="smc" or '
-            '"slice" needs densities only.'
+            "This sampler follows gradients, and a likelihood given as a NumPy function has none. MCMCPosterior(...) "
+            "without a sampler of its own needs densities only."
         )
 
 
