@@ -662,7 +662,7 @@ def test_an_unknown_proposal_leaves_no_run_file(folder, cli):
         ("sample run.homing -o s.doc", 2, "s.doc must end in one of .csv, .npy, .parquet, which says how it is writt"),
         ("sample run.homing --json", 2, "--json tells about a file: name one with --output"),
         ("tell none.homing", 4, "none.homing is not there"),
-        ("ask quick.py -o no/in.csv --store run.homing", 2, "no/in.csv cannot be used: No such file or directory."),
+        ("ask quick.py -o no/in.csv --store run.homing", 2, "no/in.csv cannot be written: No such file or directory."),
         ("init problem.txt", 2, "A problem file is a Python file, *.py, found problem.txt."),
     ],
 )

@@ -1,5 +1,6 @@
 """Run files after kills, on full disks, damaged, foreign, or wanted by two: a correct result or a clear error."""
 
+import gc
 import json
 import os
 import random
@@ -310,21 +311,107 @@ def test_files_that_are_no_run_files(tmp_path):
 # Two writers ---------------------------------------------------------------------------------------------------------
 
 
+def other_process(code, *arguments):
+    code = "import sys; from homing.simulation import *\n" + code
+    return subprocess.run([sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True)
+
+
 def test_a_second_writer_is_refused_and_readers_are_welcome(tmp_path):
     path = tmp_path / "run"
     with open_store(path) as store:
         store.plan(1, THETA, np.arange(200))
-        with pytest.raises(
-            StoreError, match=rf"run is being written by process {os.getpid()} on .* one writer at a time"
-        ):
-            open_store(path)
-        code = f"from homing.simulation import *; print(RunView({str(path)!r})); open_store({str(path)!r})"
-        other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        other = other_process("print(RunView(sys.argv[1])); open_store(sys.argv[1])", path)
         assert other.stdout == "round 1: 200 simulations planned\n"
-        assert f"is being written by process {os.getpid()}" in other.stderr.splitlines()[-1]
+        said = other.stderr.splitlines()[-1]
+        assert f"run is being written by process {os.getpid()} on" in said
+        assert "one writer at a time" in said
         store.plan(1, THETA, np.arange(200))
     assert [file.name for file in tmp_path.iterdir()] == ["run"]
     open_store(path).close()
+
+
+def test_a_newer_object_of_this_process_takes_the_file(tmp_path):
+    """As when a notebook's cell is run twice: the older one says so when it is used again, and writes nothing."""
+    path = tmp_path / "run"
+    first = open_store(path)
+    first.plan(1, THETA, np.arange(200))
+    link = tmp_path / "link"
+    link.symlink_to(path)
+    second = open_store(link)  # the same file by another name
+    assert second.rounds[1].pending.tolist() == list(range(200))
+    second.record(np.arange(10), Outcomes.given(THETA[:10], THETA[:10]))
+    with pytest.raises(StoreError, match="taken over by a newer object of this process") as caught:
+        first.record(np.arange(10), Outcomes.given(THETA[:10], THETA[:10]))
+    assert str(os.getpid()) not in str(caught.value)
+    second.record(np.arange(10, 20), Outcomes.given(THETA[10:20], THETA[10:20]))  # and keeps the file
+    second.close()
+    with pytest.raises(StoreError, match="taken over by a newer object of this process"):
+        first.plan(1, THETA, np.arange(200))
+    with RunView(path) as view:
+        assert (view.simulations()["status"] == "ok").sum() == 20
+    assert {file.name for file in tmp_path.iterdir()} == {"run", "link"}
+
+
+def test_a_newer_object_that_was_refused_leaves_the_file_to_the_older(tmp_path):
+    path = tmp_path / "run"
+    first = open_store(path)
+    first.require(seed=1)
+    with open_store(path) as second, pytest.raises(StoreError, match="seed: it has 1, this run 2"):
+        second.require(seed=2)
+    first.plan(1, THETA, np.arange(200))
+    first.close()
+    with RunView(path) as view:
+        assert len(view.rounds[1].ids) == 200
+
+
+@posix
+def test_a_store_that_let_go_goes_on_unless_another_has_written(tmp_path):
+    path, tell = tmp_path / "run", "store = open_store(sys.argv[1]); store.remember('a', 1); store.close()"
+    with open_store(path) as store:
+        store.remember("a", 0)
+        assert "is being written" in other_process(tell, path).stderr
+        with pytest.raises(ZeroDivisionError), store.released_on_error():
+            1 / 0  # noqa: B018
+        assert [file.name for file in tmp_path.iterdir()] == ["run"]
+        assert "seed" not in RunView(path).facts
+        store.remember("seed", 2)  # nobody wrote: it goes on
+        with pytest.raises(ZeroDivisionError), store.released_on_error():
+            1 / 0  # noqa: B018
+        assert other_process(tell, path).stderr == ""
+        with pytest.raises(StoreError, match=r"was taken over by process \d+.*no longer writes to it"):
+            store.remember("seed", 3)
+    with RunView(path) as view:
+        assert view.facts == {"a": 1, "seed": 2}
+
+
+def test_an_object_that_is_gone_holds_nothing(tmp_path):
+    store = open_store(tmp_path / "run")
+    store.remember("a", 1)
+    assert len(list(tmp_path.iterdir())) > 1
+    del store
+    gc.collect()
+    assert [file.name for file in tmp_path.iterdir()] == ["run"]
+
+
+@posix
+def test_a_forked_process_leaves_the_file_alone(tmp_path):
+    store = open_store(tmp_path / "run")
+    store.remember("a", 1)
+    before = sorted(file.name for file in tmp_path.iterdir())
+    child = os.fork()
+    if child == 0:
+        try:
+            with pytest.raises(StoreError, match="of which this one is a copy"):
+                store.remember("a", 2)
+            store.close()
+            assert sorted(file.name for file in tmp_path.iterdir()) == before
+            os._exit(0)
+        except BaseException as error:
+            os.write(2, repr(error).encode())
+            os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0
+    store.remember("a", 3)
+    store.close()
 
 
 @posix
@@ -344,7 +431,7 @@ def test_whoever_lost_the_lock_does_not_write(tmp_path):
         store.plan(1, THETA, np.arange(200))
         (tmp_path / "run-lock").unlink()  # somebody tidies up
         with open_store(tmp_path / "run") as second:
-            with pytest.raises(StoreError, match=rf"was taken over by process {os.getpid()}.*no longer writes to it"):
+            with pytest.raises(StoreError, match=r"was taken over by .* of this process.*no longer writes to it"):
                 store.record(np.arange(200), Outcomes.given(THETA, THETA))
             second.record(np.arange(100), Outcomes.given(THETA[:100], THETA[:100]))
     with RunView(tmp_path / "run") as view:

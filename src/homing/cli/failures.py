@@ -18,6 +18,7 @@ _CODES = {
     "ProblemError": PROBLEM,
     "PriorError": PROBLEM,
     "ObservationError": PROBLEM,
+    "OutputError": USAGE,
     "RunFileError": RUN_FILE,
     "StoreError": RUN_FILE,
     "NotTrainedError": RUN_FILE,

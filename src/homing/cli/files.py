@@ -10,7 +10,7 @@ import json
 import math
 import sys
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import numpy as np
 
 from homing.cli.failures import FileError
 from homing.errors import MissingError
+from homing.simulation.writing import replacing
 
 SAMPLES, BATCHES, RESULTS = (".csv", ".npy", ".parquet"), (".csv", ".npz", ".json"), (".csv", ".npz", ".npy", ".json")
 
@@ -55,12 +56,14 @@ def write_samples(path: Path | None, samples: np.ndarray, names: Sequence[str]) 
     if suffix == ".csv":
         _write_csv(path, names, samples.tolist())
     elif suffix == ".npy":
-        np.save(str(path), samples)
+        with replacing(_named(path)) as new:
+            np.save(new, samples)
     else:
         try:
             import pandas
 
-            pandas.DataFrame(samples, columns=list(names)).to_parquet(path)
+            with replacing(_named(path)) as new:
+                pandas.DataFrame(samples, columns=list(names)).to_parquet(new)
         except ImportError as error:
             raise MissingError.of("a .parquet file", "pandas with pyarrow", "parquet") from error
 
@@ -71,18 +74,28 @@ def write_batch(path: Path | None, ids: np.ndarray, theta: np.ndarray, names: Se
     if suffix == ".csv":
         _write_csv(path, ["id", *names], ([number, *row] for number, row in zip(ids.tolist(), theta.tolist())))
     elif suffix == ".npz":
-        np.savez(str(path), ids=ids, theta=theta, names=np.array(names))
+        with replacing(_named(path)) as new:
+            np.savez(new, ids=ids, theta=theta, names=np.array(names))
     else:
         rows = [{"id": number, "theta": row} for number, row in zip(ids.tolist(), theta.tolist())]
-        assert path is not None
-        path.write_text(json.dumps(rows), encoding="utf-8")
+        with replacing(_named(path)) as new:
+            new.write_text(json.dumps(rows), encoding="utf-8")
 
 
 def _write_csv(path: Path | None, heading: Sequence[str], rows: Any) -> None:
-    with nullcontext(sys.stdout) if path is None else path.open("w", newline="", encoding="utf-8") as file:
+    with ExitStack() as stack:
+        file = sys.stdout
+        if path is not None:
+            file = stack.enter_context(stack.enter_context(replacing(path)).open("w", newline="", encoding="utf-8"))
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(heading)
         writer.writerows(rows)
+
+
+def _named(path: Path | None) -> Path:
+    """The path, of which only .csv has none."""
+    assert path is not None
+    return path
 
 
 def read_array(path: Path) -> np.ndarray:

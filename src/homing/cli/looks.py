@@ -250,6 +250,7 @@ def plot(
     import matplotlib
 
     from homing.cli.files import check_suffix
+    from homing.simulation.writing import replacing
 
     output = output or Path(path.stem + ".png")
     check_suffix(output, (".png", ".pdf", ".svg"))
@@ -264,7 +265,8 @@ def plot(
     several = [f"after round {number}" for number in numbers] if len(numbers) > 1 else None
     how: Any = {"labels": labels, "samples_labels": several}
     figure = pairplot_within(posteriors[0].prior, draws, samples, **how)[0]
-    figure.savefig(output, dpi=150)
+    with replacing(output) as new:
+        figure.savefig(new, dpi=150)
     print(jsonlib.dumps({"run": str(path), "file": str(output)}) if json else f"The pair plot is in {output}")
 
 
@@ -276,12 +278,14 @@ def export(
     Example: homing export run.homing -o posterior.nc
     """
     from homing.cli.files import check_suffix
+    from homing.simulation.writing import replacing
 
     output = output or Path(path.stem + ".nc")
     check_suffix(output, (".nc",))
     with opened(path, problem) as view:
         posterior = posterior_in(view, x=x)
-        posterior.to_arviz(labels=labels_in(view)).to_netcdf(str(output))
+        with replacing(output) as new:
+            posterior.to_arviz(labels=labels_in(view)).to_netcdf(str(new))
     print(jsonlib.dumps({"run": str(path), "file": str(output)}) if json else f"The posterior is in {output}")
 
 

@@ -70,5 +70,8 @@ def init(
         raise FileError(f"A problem file is a Python file, *.py, found {problem}.")
     if problem.exists() and not force:
         raise FileError(f"{problem} is there already. Choose another name, or replace it with --force.")
-    problem.write_text(problem_text(problem.name), encoding="utf-8")
+    from homing.simulation.writing import replacing
+
+    with replacing(problem) as new:
+        new.write_text(problem_text(problem.name), encoding="utf-8")
     print(jsonlib.dumps({"file": str(problem)}) if json else f"{problem} is written. Next: homing run {problem}")

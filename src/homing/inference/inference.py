@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import wraps
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar, cast
 
 import numpy as np
 
@@ -19,6 +20,19 @@ from homing.posteriors import Posterior
 from homing.priors import Prior, same_distribution
 from homing.proposals import Proposal, as_proposal, check_prior_draws
 from homing.runs import OpenedRun, Progress, Rounds
+
+Call = TypeVar("Call", bound=Callable[..., Any])
+
+
+def releasing(call: Call) -> Call:
+    """A method that lets go of the run file where it is refused or fails: this object may go on then, or another."""
+
+    @wraps(call)
+    def called(self: Inference, *arguments: Any, **named: Any) -> Any:
+        with self._campaign.store.released_on_error():
+            return call(self, *arguments, **named)
+
+    return cast(Call, called)
 
 
 class Inference:
@@ -48,6 +62,7 @@ class Inference:
         self._latest, self._method = posterior, method
         return posterior
 
+    @releasing
     def check(self, num_simulations: int = 200, *, posterior: Posterior | None = None) -> Check:
         """Whether to believe the posterior, at its default x, by simulations that it was not learned from.
 
@@ -106,6 +121,7 @@ class Inference:
         self._campaign.on_progress = told
         return self
 
+    @releasing
     def remember(self, **facts: Any) -> Self:
         """Write down in the run file what its readers should know; they find it in `homing.open(path).facts`.
 
@@ -122,6 +138,7 @@ class Inference:
         self._campaign.remember(**facts)
         return self
 
+    @releasing
     def append_simulations(self, theta: Any, x: Any, proposal: Any = None) -> Self:
         """Add simulations that were run elsewhere, as a round of their own.
 
@@ -148,6 +165,7 @@ class Inference:
         self._without_proposal = appended
         return self
 
+    @releasing
     def ask(self, num_simulations: int, proposal: Any = None) -> tuple[np.ndarray, Any]:
         """Plan a round that is simulated elsewhere, for example by a cluster's batch jobs: what to simulate.
 
@@ -179,6 +197,7 @@ class Inference:
         ids, theta = self._campaign.ask(num_simulations, self._as_proposal(proposal))
         return ids, self.prior.give(theta)
 
+    @releasing
     def tell(self, ids: Any, x: Any = None, errors: Mapping[int, str] | None = None) -> int:
         """Keep results of simulations that were asked for: in any order, in parts, from any process.
 

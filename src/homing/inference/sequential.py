@@ -16,7 +16,7 @@ from homing.errors import ArgumentError, NotTrainedError, PriorError
 from homing.inference.campaign import Campaign
 from homing.inference.driver import Drive, Stop, check_driver, check_first_round
 from homing.inference.failing import valid_where
-from homing.inference.inference import Inference
+from homing.inference.inference import Inference, releasing
 from homing.inference.learner import Learned, Learner, Material, check_options, enough, order_of
 from homing.inference.methods import METHODS, Method, as_method
 from homing.inference.options import TrainOptions, as_settings, train_options
@@ -97,9 +97,10 @@ class Sequential(Inference):
             {"method": self.name, **settings},
             embedding_net,
         )
-        super().__init__(known, campaign)
-        changed = {name: how[name] for name in _WRITTEN if how[name] != DEFAULTS[name]}
-        self.remember(call=written({"prior": prior, **given, **changed}))
+        with campaign.store.released_on_error():
+            super().__init__(known, campaign)
+            changed = {name: how[name] for name in _WRITTEN if how[name] != DEFAULTS[name]}
+            self.remember(call=written({"prior": prior, **given, **changed}))
 
     @property
     @abstractmethod
@@ -111,6 +112,7 @@ class Sequential(Inference):
         """What `run`'s options may change of the learner; the rest is what the method was made with."""
         return ("members", "fit")
 
+    @releasing
     def __call__(self, num_simulations: int, proposal: Any = None, **training: Any) -> Posterior:
         """One round: propose, simulate, learn.
 
@@ -134,6 +136,7 @@ class Sequential(Inference):
         self._train(options)
         return self._keep(self.build_posterior())
 
+    @releasing
     def train(self, **training: Any) -> Any:
         """Learn from all simulations so far.
 
@@ -167,6 +170,7 @@ class Sequential(Inference):
             )
         return learned.posterior(self.prior, **self._of_this_run() | options)
 
+    @releasing
     def run(
         self,
         x_o: Any,
@@ -233,9 +237,10 @@ class Sequential(Inference):
 
         Args: As for `run`.
         """
-        drive = self._drive(x_o, num_simulations, num_rounds, proposal, stop, options)
-        for record in drive:
-            yield record, self._keep(drive.posterior, drive.method)
+        with self._campaign.store.released_on_error():
+            drive = self._drive(x_o, num_simulations, num_rounds, proposal, stop, options)
+            for record in drive:
+                yield record, self._keep(drive.posterior, drive.method)
 
     def _drive(
         self,

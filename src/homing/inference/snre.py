@@ -29,6 +29,7 @@ from homing import random
 from homing.errors import ArgumentError
 from homing.estimators import RatioBuilder, classifier_nn
 from homing.inference.failing import valid_where
+from homing.inference.inference import releasing
 from homing.inference.learner import Material, order_of
 from homing.inference.methods import METHODS
 from homing.inference.options import as_settings
@@ -68,6 +69,7 @@ class _Ratio(Sampled):
         given = {"classifier": classifier, "sample_with": sample_with, "loss_options": loss_options}
         super().__init__(simulator, prior, given, settings, builder.embedding_net, **running)
 
+    @releasing
     def marginal(self, parameters: Any, x_o: Any = None, **training: Any) -> Posterior:
         """The posterior of some parameters alone, learned directly from the simulations so far.
 

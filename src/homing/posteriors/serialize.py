@@ -10,9 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -50,7 +47,8 @@ from homing.priors.gaussian import Gaussian
 from homing.priors.marginals import ByCdf, LogNormal, Normal
 from homing.priors.prior import Product
 from homing.simulation import StoreError
-from homing.simulation.npz import from_npz, to_npz
+from homing.simulation.npz import from_npz, read_plain, to_npz
+from homing.simulation.writing import replacing
 
 FORMAT = 1
 _DESCRIPTION = "homing"
@@ -117,18 +115,13 @@ def write_file(value: Any, path: Path) -> None:
 
     Raises:
         NotStorable: If the value cannot be packed.
-        StoreError: If the file cannot be written.
+        OutputError: If the file cannot be written.
     """
     tree, arrays = pack(value)
     described = json.dumps({"format": FORMAT, "content": tree}).encode()
     content = to_npz({_DESCRIPTION: np.frombuffer(described, np.uint8), **arrays})
-    new = path.with_name(path.name + "-new")
-    try:
+    with replacing(path) as new:
         new.write_bytes(content)
-        os.replace(new, path)
-    except OSError as error:
-        new.unlink(missing_ok=True)
-        raise StoreError(f"{path} cannot be written: {error.strerror}.") from error
 
 
 def read_file(path: Path) -> Packed:
@@ -138,16 +131,18 @@ def read_file(path: Path) -> Packed:
         StoreError: If the file is not there, is none of these, is damaged or has a newer format.
     """
     try:
-        arrays = from_npz(path.read_bytes())
+        content = read_plain(path)
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+    try:
+        arrays = from_npz(content)
         described = json.loads(arrays.pop(_DESCRIPTION).tobytes())
-        version, tree = described["format"], described["content"]
-    except (ValueError, KeyError, TypeError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+        version, tree = int(described["format"]), described["content"]
+    except Exception as error:  # a stranger's file may go wrong anywhere
         raise StoreError(
             f"{path} holds no posterior, or is damaged. Expected a file that posterior.save(path) wrote; a run file is "
             "opened by homing.open(path)."
         ) from error
-    except OSError as error:
-        raise StoreError(f"{path} cannot be read: {error.strerror}.") from error
     if version > FORMAT:
         raise StoreError(
             f"{path} has format {version}; this version of homing reads formats up to {FORMAT}. Upgrade homing."

@@ -15,6 +15,7 @@ from homing.report.page import page
 from homing.report.story import tell
 from homing.runs import OpenedRun
 from homing.runs import open as open_run
+from homing.simulation.writing import replacing
 
 
 class HasView(Protocol):
@@ -58,7 +59,7 @@ def report(
     Raises:
         StoreError: If the run file cannot be read.
         ArgumentError, ObservationError: If labels, points or x do not fit the run.
-        OSError: If the page cannot be written.
+        OutputError: If the page cannot be written; this is an OSError too.
 
     Example:
         >>> import tempfile
@@ -85,6 +86,6 @@ def report(
         )
     with opened as view:
         text = page(tell(view, **options), time.strftime("%Y-%m-%d %H:%M"))
-    target = Path(path)
-    target.write_text(text, encoding="utf-8")
-    return target
+    with replacing(path) as new:
+        new.write_text(text, encoding="utf-8")
+    return Path(path)

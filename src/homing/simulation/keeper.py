@@ -82,6 +82,10 @@ class Keeper(Protocol):
         """Ids and data, x of shape (m, *data shape), of a round's rows that have data."""
         ...
 
+    def release(self) -> None:
+        """Let others write meanwhile; the next use goes on, unless another has written."""
+        ...
+
     def close(self) -> None: ...
 
     @property
@@ -117,6 +121,9 @@ class Memory:
 
     def data(self, number: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         yield from self._data.get(number, [])
+
+    def release(self) -> None:
+        pass
 
     def close(self) -> None:
         pass

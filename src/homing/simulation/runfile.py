@@ -20,15 +20,18 @@ import json
 import os
 import socket
 import sqlite3
+import threading
+import weakref
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from homing.simulation.beside import beside, check_beside, resolved
 from homing.simulation.facts import to_json
 from homing.simulation.keeper import Contents, Result, Round, StoreError
 from homing.simulation.npz import from_npz, to_npz
@@ -38,13 +41,15 @@ from homing.simulation.sqlite import (
     FORMAT,
     WRITER,
     Damage,
-    beside,
+    check_structure,
     checksum,
     connect,
+    connect_to_read,
     explained,
     lock,
     recognise,
     transaction,
+    written_by,
 )
 
 _PIECE = 2**26  # bytes of data kept in one row of `batch`, or one simulation's data if those are more
@@ -60,8 +65,14 @@ _SCHEMA = (
 )
 
 
+_writers: weakref.WeakValueDictionary[Path, RunFile] = weakref.WeakValueDictionary()  # of this process, by file
+
+
 class RunFile:
     """A run file, open for writing or for reading; the `Keeper` behind `open_store(path)`.
+
+    Within one process the newest writer takes the file from the one before, which takes it back when it is used again,
+    unless the newer one wrote: so a cell of a notebook may be run twice, and a call that was refused changes nothing.
 
     Args:
         path: The file; made if it is not there and is to be written.
@@ -72,18 +83,18 @@ class RunFile:
     """
 
     def __init__(self, path: Path, write: bool):
-        self.path = path
+        self.path, self._file, self._is_writer = path, resolved(path), write
+        self._stack = ExitStack()  # lets go of connection, lock and private copy
         self._connection: sqlite3.Connection | None = None
-        self._lock = lock(path) if write else None
+        self._is_closed, self._has_written = False, False
+        self._before = ""  # who wrote before this one took the file
+        self._process = os.getpid()
+        self._busy = threading.RLock()
         self._me = to_json(f"process {os.getpid()} on {socket.gethostname()} ({os.urandom(4).hex()})", "writer")
-        if not write and not path.exists():
+        if not write and not os.path.exists(self._file):
             raise StoreError(f"{path} is not there.")
         try:
-            with explained(path, "be opened"):
-                if write and not path.exists():
-                    _create(path)
-                self._connection = connect(path, write)
-                recognise(self._connection, path)
+            self._open()
             self._check()
             if write:
                 self._sign_in()
@@ -91,48 +102,108 @@ class RunFile:
             self.close()
             raise
 
+    def __del__(self) -> None:
+        with suppress(Exception):  # also at the end of the process, when modules are gone
+            self.close()
+
+    def _open(self) -> None:
+        """Take hold of the file, and of the lock if it is to be written."""
+        if self._is_writer:
+            holder = _writers.get(self._file)
+            if holder is not None and holder is not self and holder._process == os.getpid():
+                holder.release()
+            connection = lock(self._file)
+            self._stack.callback(_unlock, connection, self._file)
+            _writers[self._file] = self
+        with explained(self.path, "be opened"):
+            check_beside(self._file, self._is_writer)
+            if self._is_writer and not self._file.exists():
+                _create(self._file)
+            self._connection = connect_to_read(self._file, self._stack)
+            recognise(self._connection, self._file)
+            if self._is_writer:
+                self._connection.close()
+                self._connection = self._stack.enter_context(closing(connect(self._file, "mode=rw")))
+
     @property
     def source(self) -> Path:
         return self.path
 
     @property
     def _db(self) -> sqlite3.Connection:
-        if self._connection is None:
+        if self._is_closed:
             raise StoreError(f"{self.path} was closed; open it again to use it.")
+        if self._process != os.getpid():
+            raise StoreError(
+                f"{self.path} was opened by process {self._process}, of which this one is a copy, and SQLite's "
+                "connections must not be copied. Open it again here."
+            )
+        if self._connection is None:
+            self._take_back()
+        assert self._connection is not None
         return self._connection
+
+    def _take_back(self) -> None:
+        """Go on where the file was let go of, if nobody wrote to it meanwhile."""
+        with self._busy:
+            if written_by(self._file) != json.loads(self._me):
+                raise StoreError(self._taken_over(written_by(self._file)))
+            try:
+                self._open()
+                self._set_up()
+            except BaseException:
+                self.release()
+                raise
+
+    def _taken_over(self, writer: str) -> str:
+        if writer.startswith(json.loads(self._me).rpartition(" (")[0] + " ("):
+            writer = "a newer object of this process, as when a notebook's cell is run twice"
+        return (
+            f"{self.path} was taken over by {writer or 'another process'}; this object no longer writes to it. Go on "
+            "with the newer one, or make this one again by the same lines."
+        )
+
+    def _set_up(self) -> None:
+        for setting in ("journal_mode = WAL", "synchronous = FULL", "wal_autocheckpoint = 1"):
+            self._db.execute(f"PRAGMA {setting}")
 
     def _sign_in(self) -> None:
         with explained(self.path, "be written"):
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = FULL")
-            self._db.execute("PRAGMA wal_autocheckpoint = 1")
+            self._set_up()
+            found = self._db.execute("SELECT value FROM fact WHERE name = ?", (WRITER,)).fetchone()
+            self._before = found[0] if found else ""
             self._save("fact", WRITER, self._me)
 
-    def close(self) -> None:
-        """Make the file one file again, without a log beside it, and let go of it."""
-        if self._connection is not None:
-            if self._lock is not None:
-                with suppress(sqlite3.Error):  # a reader holds the log, or the disk is full: it stays, and is complete
+    def release(self) -> None:
+        """Let go of the file, which is one file again, and of the lock; the next use takes both back."""
+        if self._process != os.getpid():  # a copy of this process: the file is not its own
+            return
+        with self._busy:
+            if self._connection is not None and self._is_writer:
+                with suppress(sqlite3.Error, StoreError):  # a reader has the log, or the disk is full: it stays
+                    if self._before and not self._has_written:
+                        self._save("fact", WRITER, self._before)
                     self._connection.execute("PRAGMA journal_mode = DELETE")
-            self._connection.close()
             self._connection = None
-        if self._lock is not None:
-            with suppress(OSError):
-                beside(self.path, "-lock").unlink()
-            self._lock.close()
-            self._lock = None
+            self._stack.close()
+            if _writers.get(self._file) is self:
+                del _writers[self._file]
+
+    def close(self) -> None:
+        """Let go of the file for good."""
+        self.release()
+        self._is_closed = True
 
     # ---------------------------------------------------------------------------------------------------- writing
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        with explained(self.path, "be written"), transaction(self._db):
+        with self._busy, explained(self.path, "be written"), transaction(self._db):
             (writer,) = self._db.execute("SELECT value FROM fact WHERE name = ?", (WRITER,)).fetchone()
             if writer != self._me:
-                raise StoreError(
-                    f"{self.path} was taken over by {json.loads(writer)}; this process no longer writes to it."
-                )
+                raise StoreError(self._taken_over(json.loads(writer)))
             yield self._db
+        self._has_written = True
 
     def _save(self, table: str, *values: Any) -> None:
         marks = ", ".join("?" * (len(values) + 1))
@@ -268,12 +339,7 @@ class RunFile:
     def _check(self) -> None:
         """Read everything once: SQLite's own structures, and the data, whose checksums `load` does not look at."""
         with explained(self.path, "be read"), transaction(self._db, "DEFERRED"):
-            schema = self._db.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL")
-            if tuple(sql for (sql,) in schema) != _SCHEMA:
-                raise Damage("its tables are not those of a run file")
-            ((verdict,),) = self._db.execute("PRAGMA quick_check(1)")
-            if verdict != "ok":
-                raise Damage(verdict)
+            check_structure(self._db, _SCHEMA)
             for number, crc, x in self._db.execute("SELECT number, x_crc, x FROM batch"):
                 _check_data(number, crc, x)
 
@@ -286,8 +352,9 @@ def _check_data(batch: int, crc: int, x: bytes) -> None:
 def _create(path: Path) -> None:
     """Make an empty run file under another name, so that under its own it is whole whenever it is there."""
     new = beside(path, "-new")
-    new.unlink(missing_ok=True)
-    connection = connect(new, write=True)
+    for suffix in ("", "-journal", "-wal", "-shm"):  # that an earlier attempt left
+        beside(new, suffix).unlink(missing_ok=True)
+    connection = connect(new, "mode=rwc")
     try:
         with transaction(connection):
             for statement in _SCHEMA:
@@ -301,6 +368,12 @@ def _create(path: Path) -> None:
         directory = os.open(path.parent, os.O_RDONLY)
         os.fsync(directory)
         os.close(directory)
+
+
+def _unlock(connection: sqlite3.Connection, path: Path) -> None:
+    with suppress(OSError):
+        beside(path, "-lock").unlink()
+    connection.close()
 
 
 def _row_contents(columns: Any) -> list[bytes]:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
-import zipfile
+import sys
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from homing.errors import HomingError
+from homing.simulation.beside import beside, check_beside, private_copy
 from homing.simulation.keeper import StoreError
 
 FORMAT = 1
 WRITER = "(writer)"  # the fact that says who writes
 APPLICATION = 0x686F6D69  # "homi", in the file's header
+_MOST_STEPS = 10_000  # thousands of SQLite's instructions, to read six lines of a schema
+_PLACE = ("BUSY", "CANTOPEN", "FULL", "IOERR", "LOCKED", "NOMEM", "PERM", "PROTOCOL", "READONLY")  # not the content
 
 
 class Damage(Exception):
@@ -35,58 +40,87 @@ def checksum(*values: Any) -> int:
     return crc
 
 
-def beside(path: Path, suffix: str) -> Path:
-    """A file beside a run file: its own name and a suffix."""
-    return path.with_name(path.name + suffix)
-
-
 def lock(path: Path) -> sqlite3.Connection:
     """Become the one writer of a file; ends with the connection, or with the process however it ends.
 
     SQLite's own file locks do it, so that it works wherever SQLite does.
     """
+    check_beside(path, write=True)
     connection = None
     try:
         connection = sqlite3.connect(beside(path, "-lock"), timeout=0, isolation_level=None, check_same_thread=False)
+        connection.execute("PRAGMA journal_mode = MEMORY")  # nothing is written, so there is nothing to undo
         connection.execute("BEGIN EXCLUSIVE")
-    except sqlite3.OperationalError as error:
+        if not os.access(beside(path, "-lock"), os.W_OK):  # where SQLite is content to read
+            raise sqlite3.OperationalError("it lies where nothing can be written")
+    except sqlite3.Error as error:
         if connection is not None:
             connection.close()
         if "locked" in str(error):
             raise StoreError(
-                f"{path} is being written by {_writer(path)}. A run file has one writer at a time: let that "
-                "process finish, or end it. To read meanwhile, use homing.open."
+                f"{path} is being written by {written_by(path) or 'another process'}. A run file has one writer at a "
+                "time: let that process finish, have it call inference.close(), or end it. To read meanwhile, use "
+                "homing.open."
             ) from error
         raise StoreError(f"{path} cannot be written: {error}. Is its directory there, and writable?") from error
     return connection
 
 
-def _writer(path: Path) -> str:
-    with suppress(Exception):
-        connection = connect(path, write=False)
-        try:
-            return json.loads(connection.execute("SELECT value FROM fact WHERE name = ?", (WRITER,)).fetchone()[0])
-        finally:
-            connection.close()
-    return "another process"
+def written_by(path: Path) -> str:
+    """Who signed in last to write a file; empty if nobody did, or that cannot be read."""
+    with suppress(Exception), ExitStack() as stack:
+        connection = connect_to_read(path, stack)
+        return str(json.loads(connection.execute("SELECT value FROM fact WHERE name = ?", (WRITER,)).fetchone()[0]))
+    return ""
 
 
-def connect(path: Path, write: bool) -> sqlite3.Connection:
-    """A connection that starts no transaction by itself."""
-    if not write and beside(path, "-journal").exists():
-        _roll_back(path)
-    address = path.absolute().as_uri() + ("?mode=rwc" if write else "?mode=ro")
-    return sqlite3.connect(address, uri=True, isolation_level=None, timeout=30.0, check_same_thread=False)
+def connect(path: Path, options: str) -> sqlite3.Connection:
+    """A connection that starts no transaction by itself, and trusts nothing that the file's schema says."""
+    check_beside(path, write=False)
+    address = f"{path.absolute().as_uri()}?{options}"
+    connection = sqlite3.connect(address, uri=True, isolation_level=None, timeout=30.0, check_same_thread=False)
+    for setting in ("trusted_schema = OFF", "cell_size_check = ON", "mmap_size = 0"):
+        connection.execute(f"PRAGMA {setting}")
+    if sys.version_info >= (3, 12):
+        connection.setconfig(sqlite3.SQLITE_DBCONFIG_DEFENSIVE, True)
+        for forbidden in (sqlite3.SQLITE_DBCONFIG_ENABLE_TRIGGER, sqlite3.SQLITE_DBCONFIG_ENABLE_VIEW):
+            connection.setconfig(forbidden, False)
+    connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
+    return connection
 
 
-def _roll_back(path: Path) -> None:
-    """Undo what a process had begun when it was killed, which SQLite does on reading, but not for who may only read."""
-    with suppress(sqlite3.OperationalError):  # the file is not ours to write: the reader will be told
-        connection = sqlite3.connect(path.absolute().as_uri() + "?mode=rw", uri=True, timeout=30.0)
-        try:
-            connection.execute("PRAGMA application_id").fetchone()
-        finally:
-            connection.close()
+def connect_to_read(path: Path, stack: ExitStack) -> sqlite3.Connection:
+    """A connection that reads, closed by the stack; to a private copy where what a dead process began must be undone
+    first, and nothing can be written beside the file.
+    """
+    if beside(path, "-journal").exists():
+        # SQLite undoes it on reading, but not for who may only read
+        with suppress(sqlite3.Error), closing(connect(path, "mode=rw")) as connection:
+            connection.execute("PRAGMA schema_version").fetchone()
+    try:
+        return stack.enter_context(closing(_looked_into(connect(path, "mode=ro"))))
+    except sqlite3.OperationalError as error:
+        if not getattr(error, "sqlite_errorname", "").startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY")):
+            raise
+        if not path.is_file():
+            raise
+    if any(beside(path, suffix).exists() for suffix in ("-journal", "-wal")):
+        copy = stack.enter_context(private_copy(path))
+        return stack.enter_context(closing(_looked_into(connect(copy, "mode=rw"))))
+    return stack.enter_context(closing(_looked_into(connect(path, "mode=ro&immutable=1"))))
+
+
+def _looked_into(connection: sqlite3.Connection) -> sqlite3.Connection:
+    """The connection, after SQLite has found out whether it can read the file; closed if it cannot."""
+    try:
+        connection.execute("PRAGMA application_id").fetchone()
+        connection.execute("BEGIN")
+        connection.execute("PRAGMA user_version").fetchone()
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def recognise(connection: sqlite3.Connection, path: Path) -> None:
@@ -108,6 +142,28 @@ def recognise(connection: sqlite3.Connection, path: Path) -> None:
         )
 
 
+def check_structure(connection: sqlite3.Connection, schema: Sequence[str]) -> None:
+    """Make sure that a file consists of these tables, and that they are whole.
+
+    Until this is known, none of its rows is read: pages that are shared or go in circles hold rows without end.
+
+    Raises:
+        Damage: If anything is otherwise.
+    """
+    steps = iter(range(_MOST_STEPS))
+    connection.set_progress_handler(lambda: next(steps, None) is None, 1000)
+    try:
+        entries = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema").fetchmany(len(schema) + 1)
+        names = [sql.split()[2] for sql in schema]
+        if entries != [("table", name, name, sql) for name, sql in zip(names, schema)]:
+            raise Damage("its tables are not those of a run file")
+    finally:
+        connection.set_progress_handler(None, 0)
+    ((verdict,),) = connection.execute("PRAGMA quick_check(1)")
+    if verdict != "ok":
+        raise Damage(verdict)
+
+
 @contextmanager
 def transaction(connection: sqlite3.Connection, kind: str = "IMMEDIATE") -> Iterator[None]:
     """All of the block or, if it raises, nothing of it."""
@@ -124,19 +180,25 @@ def transaction(connection: sqlite3.Connection, kind: str = "IMMEDIATE") -> Iter
 
 @contextmanager
 def explained(path: Path, action: str) -> Iterator[None]:
-    """SQLite's errors and damaged content as errors that say what to do."""
+    """SQLite's errors and damaged content as errors that say what to do.
+
+    Whatever goes wrong while content is read is the content's fault: who made the file may have written anything.
+    """
     try:
         yield
-    except StoreError:
+    except HomingError:
         raise
-    except (sqlite3.OperationalError, sqlite3.ProgrammingError, sqlite3.DataError) as error:
+    except (sqlite3.OperationalError, sqlite3.ProgrammingError, sqlite3.DataError, OSError) as error:
+        code = getattr(error, "sqlite_errorname", "").removeprefix("SQLITE_")
+        if action == "be read" and isinstance(error, sqlite3.OperationalError) and not code.startswith(_PLACE):
+            raise StoreError(_damaged(path, error)) from error
         raise StoreError(
             f"{path} could not {action}: {error}. What was recorded before is kept. Is there room on the disk? "
             "Is the directory there, and writable? Then run again to go on."
         ) from error
     except sqlite3.DatabaseError as error:
         raise StoreError(_damaged(path, error)) from error
-    except (Damage, ValueError, TypeError, KeyError, IndexError, OverflowError, zipfile.BadZipFile) as error:
+    except Exception as error:
         if action == "be written":
             raise
         raise StoreError(_damaged(path, error if isinstance(error, Damage) else repr(error))) from error

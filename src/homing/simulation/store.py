@@ -57,6 +57,18 @@ class Store:
         """Let go of the run file; it can then be opened by another process, copied and moved."""
         self._keeper.close()
 
+    @contextmanager
+    def released_on_error(self) -> Iterator[None]:
+        """What fails in the block lets go of the run file, so that nothing stands in the way of whoever mends it.
+
+        The next use of the store takes the file back, if nobody has written to it meanwhile.
+        """
+        try:
+            yield
+        except BaseException:
+            self._keeper.release()
+            raise
+
     @property
     def source(self) -> Path | Memory:
         """What a `RunView` of this run looks into: the run file, or the memory."""
@@ -271,7 +283,7 @@ def open_store(path: str | Path | None = None) -> Store:
 
     Raises:
         StoreError: If the file is no run file, damaged, of a newer format, being written by another process, or cannot
-            be written.
+            be written. Another store of this process lets go of it.
     """
     if path is None:
         return Store(Memory())
