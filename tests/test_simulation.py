@@ -1,5 +1,6 @@
 """Simulators, what they return, and that the numbers depend on nothing but theta and seeds."""
 
+import itertools
 import random
 import subprocess
 import sys
@@ -141,7 +142,6 @@ def loops(theta):
 
 
 def one_noise_for_a_row_of_a_batch(theta):
-    time.sleep(1e-3)  # of which a batch needs one
     return [random.gauss(value, 1.0) for value in theta]
 
 
@@ -149,9 +149,31 @@ def scalar(theta):
     return float(np.sum(theta))
 
 
-BATCHED = [noise_of_its_own, linear, swallows_one, sizes_by_len, for_batches]
+def one_number_of_each(theta):
+    return theta[:, 0] ** 2
+
+
+def shares_noise_in_a_batch(theta):
+    if np.random.rand() < 2:  # noqa: NPY002
+        raise ValueError("never one by one") if theta.ndim == 1 else None
+    return theta + np.random.randn(3)  # noqa: NPY002
+
+
+def fails_for_some(theta, rng):
+    """Which takes batches too, and whose first rows fail."""
+    if np.ndim(theta) == 1 and theta[0] < np.sort(THETA[:7, 0])[-1] + 1e-9 and (theta == THETA[:7]).all(1).any():
+        raise ValueError("one of the first")
+    return theta + rng.normal(size=3)
+
+
+def parameters_by_row(theta, rng):
+    return np.outer(theta, [1.0, 2.0]) + rng.normal(size=(3, 2))
+
+
+BATCHED = [for_batches, one_number_of_each, sizes_by_len]
 NOT_BATCHED = [noise_shared, noise_partly_shared, mean_over_batch, runs_down_the_wrong_axis, reversed_rows]
-NOT_BATCHED += [loops, scalar, takes_seed, one_noise_for_a_row_of_a_batch]
+NOT_BATCHED += [loops, scalar, takes_seed, one_noise_for_a_row_of_a_batch, fails_for_some]
+NOT_BATCHED += [noise_of_its_own, linear, swallows_one, parameters_by_row]  # which would be quicker as batches
 
 
 @pytest.mark.parametrize(
@@ -159,13 +181,60 @@ NOT_BATCHED += [loops, scalar, takes_seed, one_noise_for_a_row_of_a_batch]
     [(function, True) for function in BATCHED] + [(function, False) for function in NOT_BATCHED],
     ids=lambda value: getattr(value, "__name__", None),
 )
-def test_batched_only_where_it_is_right(function, batched):
+def test_batched_only_where_one_theta_is_refused(function, batched):
     going = run(function)
     outcomes = going.collect()
     assert going.simulator.batched is batched
+    assert outcomes.ok.sum() == len(THETA) - (7 if function is fails_for_some else 0)
+    expected = {for_batches: (5,), linear: (4,), scalar: (), one_number_of_each: (), takes_seed: (4, 2)}
+    expected[parameters_by_row] = (3, 2)
+    assert outcomes.x_shape == expected.get(function, (3,))
+
+
+def test_what_shares_its_noise_within_a_batch_is_no_simulator_for_batches():
+    going = run(shares_noise_in_a_batch, max_failures=1000)
+    assert (going.collect().status == Status.FAILED).all()
+    assert going.simulator.batched is False
+
+
+@pytest.mark.parametrize("function", [noise_of_its_own, takes_seed, for_batches, swallows_one, fails_for_some])
+def test_no_clock_decides_on_numbers(function, monkeypatch):
+    """As if it took between no time at all and a minute: the same calls, the same numbers."""
+    found = []
+    for tick in (0.0, 1e-4, 0.02, 60.0):
+        ticks = itertools.count()
+        monkeypatch.setattr(time, "perf_counter", lambda ticks=ticks, tick=tick: next(ticks) * tick)
+        found.append(run(function, batch_size=10).collect().x)
+        monkeypatch.undo()
+    for x in found[1:]:
+        np.testing.assert_array_equal(x, found[0])
+
+
+@pytest.mark.parametrize("batched", [None, False])
+@pytest.mark.parametrize("known", [None, (3,), (1, 3)])
+def test_one_row_for_one_theta_is_that_many_numbers(batched, known):
+    going = simulate(Simulator(swallows_one, batched=batched), THETA, SEEDS, x_shape=known)
+    outcomes = going.collect()
     assert outcomes.ok.all()
-    expected = {for_batches: (5,), linear: (4,), scalar: (), takes_seed: (4, 2)}.get(function, (3,))
-    assert outcomes.x_shape == expected
+    assert outcomes.x_shape == (known or (3,))  # a run file of before has (1, 3)
+    alone = run(noise_of_its_own).collect()
+    np.testing.assert_array_equal(outcomes.x.reshape(-1, 3), alone.x)
+
+
+def test_a_batch_that_was_begun_row_by_row_is_ended_so():
+    """The rows of a batch that fails are tried alone, and kept as they come; if the run ends there, it goes on so."""
+
+    def batch(theta, rng):
+        if (theta == THETA[13]).all(1).any():
+            raise ValueError("thirteen")
+        return theta + rng.normal(size=theta.shape)
+
+    simulator = Simulator(batch, batched=True)
+    whole = simulate(simulator, THETA, SEEDS, batch_size=10).collect()
+    for first in range(11, 20):
+        rows = np.arange(first, len(THETA))
+        rest = simulate(simulator, THETA, SEEDS, rows=rows, batch_size=10).collect()
+        np.testing.assert_array_equal(rest.x[first:], whole.x[first:])
 
 
 @pytest.mark.parametrize("function", [linear, mean_over_batch, runs_down_the_wrong_axis, reversed_rows])
@@ -173,12 +242,11 @@ def test_rows_are_simulated_as_if_alone(function):
     np.testing.assert_allclose(run(function).collect().x, [function(theta) for theta in THETA], rtol=1e-12)
 
 
-def test_a_costly_simulator_is_called_once_a_row():
+def test_no_call_is_thrown_away_where_one_theta_is_taken():
     calls = []
 
     def costly(theta, seed):
         calls.append(tuple(theta))
-        time.sleep(0.012)
         return theta
 
     going = run(costly)

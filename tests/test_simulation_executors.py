@@ -27,6 +27,10 @@ def takes_seed(theta, seed):
     return theta + np.random.default_rng(seed).normal(size=2)
 
 
+def needs_batches(theta, rng):
+    return theta[:, :1] + rng.normal(size=theta.shape)
+
+
 def takes_nothing(theta):
     time.sleep(0.0003)
     return theta + np.random.randn(2)  # noqa: NPY002
@@ -94,10 +98,11 @@ def test_lambdas_and_closures_travel(executor):
 
 
 def test_whether_it_is_batched_is_found_out_in_the_executor(executor):
-    for function, batched in ((for_batches, True), (takes_seed, False)):
+    for function, batched in ((needs_batches, True), (for_batches, False), (takes_seed, False)):
         going = simulate(Simulator(function), THETA, SEEDS, executor=executor)
-        going.collect()
+        x = going.collect().x
         assert going.simulator.batched is batched
+        np.testing.assert_array_equal(x, simulate(Simulator(function), THETA, SEEDS).collect().x)
 
 
 def test_a_failing_run_leaves_the_executor_usable(executor):

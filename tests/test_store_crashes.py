@@ -157,6 +157,86 @@ def test_a_reader_comes_after_a_kill_within_a_change_without_a_log(tmp_path):
     assert path.read_bytes() == before
 
 
+# As above, but what a simulation takes is anywhere between a ten thousandth of a second and two, and some take longer
+# or fail at once; each says when it was through.
+UNEVEN = """
+import os, sys, time
+import numpy as np
+from homing.random import row_seeds
+from homing.simulation import Simulator, open_store, simulate
+
+path, log, num_workers, tail = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
+
+def simulator(theta, rng):
+    row = int(theta[0])
+    draw = np.random.default_rng(row).uniform(size=2)
+    quick = row % 40 < 30 if tail == "late" else draw[0] < 0.1
+    seconds = 0.0 if quick else 3.0 if draw[0] > 0.98 else 10 ** (-4 + 4.3 * draw[1])
+    time.sleep(seconds)
+    file = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(file, f"{row} {time.time()}\\n".encode())
+    os.close(file)
+    if draw[0] < 0.05:
+        raise ValueError("at once")
+    return theta
+
+with open_store(path) as store:
+    if not store.rounds:
+        store.plan(1, np.arange(4000.0)[:, None], np.arange(4000))
+    known = store.rounds[1]
+    print("ready", flush=True)
+    run = simulate(Simulator(simulator, batched=False), known.theta, known.seeds, rows=known.pending,
+                   num_workers=num_workers, x_shape=store.x_shape)
+    for rows, outcomes in run:
+        store.record(known.ids[rows], outcomes)
+"""
+
+
+def uneven_campaign(directory, kills, workers):
+    """How many finished rows were two seconds old at a kill and not in the file, and how many were younger."""
+    rng, lost, young, finished = random.Random(1), 0, 0, 0
+    for kill in range(kills):
+        number = kill // 10
+        path, log = directory / f"run {number}", directory / f"log {number}"
+        arguments = [path, log, workers[number % len(workers)], ["even", "late"][number % 2]]
+        child = subprocess.Popen([sys.executable, "-c", UNEVEN, *map(str, arguments)], stdout=subprocess.PIPE)
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"ready\n"
+        time.sleep(rng.uniform(0, 6.0))
+        child.send_signal(signal.SIGKILL)
+        killed = time.time()
+        child.wait()
+        child.stdout.close()
+        time.sleep(1.5 if arguments[2] > 1 else 0)  # workers end by themselves
+        with RunView(path) as view:
+            status = view.simulations()["status"]
+        lines = [line.split() for line in log.read_text().splitlines()] if log.exists() else []
+        ended = {int(row): float(when) for row, when in lines if float(when) < killed}
+        missing = [when for row, when in ended.items() if status[row] == "planned"]
+        lost += sum(when < killed - 2.0 for when in missing)
+        young += len(missing)
+        finished += len(ended) if kill % 10 == 9 or kill == kills - 1 else 0
+        log.write_text("".join(f"{row} {when}\n" for row, when in ended.items() if status[row] != "planned"))
+    return lost, young, finished
+
+
+@posix
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_what_is_finished_is_soon_in_the_file_however_uneven_the_cost(tmp_path, num_workers):
+    lost, _, finished = uneven_campaign(tmp_path, kills=3, workers=[num_workers])
+    assert finished > 20
+    assert lost == 0
+
+
+@posix
+@pytest.mark.slow
+def test_200_kills_lose_nothing_that_was_finished_two_seconds_before(tmp_path):
+    lost, young, finished = uneven_campaign(tmp_path, kills=200, workers=[1, 1, 2, 4])
+    print(f"{finished} finished, {young} of them unkept at a kill, {lost} for longer than two seconds")
+    assert finished > 1000
+    assert lost == 0
+
+
 @posix
 @pytest.mark.slow
 def test_a_run_killed_200_times(tmp_path):

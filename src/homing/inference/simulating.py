@@ -79,7 +79,9 @@ def unprepared_simulator(simulator: Any, kind: Kind, batched: bool | None) -> Si
     return Simulator(simulator, kind, batched)
 
 
-def prepare_for_sbi(simulator: Callable[..., Any], prior: Any) -> tuple[PreparedSimulator, Any]:
+def prepare_for_sbi(
+    simulator: Callable[..., Any], prior: Any, batched: bool | None = None
+) -> tuple[PreparedSimulator, Any]:
     """Check a simulator and a prior, and make them fit each other.
 
     Nothing is simulated. What is returned can be called by hand: `simulator(theta)` for a batch of theta,
@@ -89,6 +91,7 @@ def prepare_for_sbi(simulator: Callable[..., Any], prior: Any) -> tuple[Prepared
     Args:
         simulator: A function of one theta or of a batch; see `homing.simulation.Simulator`.
         prior: Anything that `SNPE` takes as a prior.
+        batched: Whether the simulator takes a batch (b, d); None gives it one theta at a time, unless it refuses.
 
     Returns:
         The simulator for batches, and the prior: itself where it draws `sample((n,))` already.
@@ -105,7 +108,7 @@ def prepare_for_sbi(simulator: Callable[..., Any], prior: Any) -> tuple[Prepared
         ((4,), (3, 2))
     """
     known = unprepared_prior(prior)
-    prepared = PreparedSimulator(unprepared_simulator(simulator, known.kind, None))
+    prepared = PreparedSimulator(unprepared_simulator(simulator, known.kind, batched))
     plain = isinstance(prior, (list, tuple)) or type(prior).__module__.startswith("scipy.")
     return prepared, PreparedPrior(known) if plain else prior
 
@@ -127,6 +130,7 @@ def simulate_for_sbi(
     simulation_batch_size: int = 1000,
     seed: int | None = None,
     show_progress_bar: bool = True,
+    batched: bool | None = None,
 ) -> tuple[Any, Any]:
     """Draw theta from a proposal and simulate.
 
@@ -138,6 +142,7 @@ def simulate_for_sbi(
         simulation_batch_size: Rows in a call of a batched simulator.
         seed: Makes the numbers repeatable; None takes one from the global generator of the prior's library.
         show_progress_bar: Whether to show bars.
+        batched: Whether the simulator takes a batch (b, d); None gives it one theta at a time, unless it refuses.
 
     Returns:
         theta of shape (n, d) and x of shape (n, *x_shape), of the prior's kind; rows of failed simulations are NaN in
@@ -155,7 +160,7 @@ def simulate_for_sbi(
     given = prior.give(theta)
     rows = to_numpy(given).astype(np.float64)
     run = simulate(
-        unprepared_simulator(simulator, prior.kind, None),
+        unprepared_simulator(simulator, prior.kind, batched),
         rows,
         random.row_seeds(seed, "simulate", 0, num_simulations),
         num_workers=num_workers,

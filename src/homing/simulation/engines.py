@@ -7,7 +7,6 @@ lanes are kept for the next round, since starting a worker imports what the simu
 
 from __future__ import annotations
 
-import hashlib
 import os
 import signal
 import threading
@@ -17,6 +16,7 @@ from typing import Any, Protocol
 
 from homing.errors import ArgumentError
 from homing.simulation.deadline import make_expendable
+from homing.simulation.packing import Main, Pack, be_main, own_main, run_packed
 
 _KEPT = 60.0  # seconds that an idle worker waits for another round
 _FOREIGN_IN_FLIGHT = 256  # tasks submitted at a time to an executor whose size is not known
@@ -28,6 +28,7 @@ class Engine(Protocol):
     in_flight: int  # tasks to have submitted at a time
     workers: int  # how many of them run at a time, as far as known
     restarts_workers: bool  # whether a task whose worker died can be submitted again
+    least_seconds: float  # that a task is to take, since to hand it out takes time too
 
     def submit(self, function: Any, simulator: Any, task: Any) -> Future[Any]:
         """Run `function(simulator, task)`."""
@@ -73,6 +74,7 @@ class Here:
 
     in_flight = workers = 1
     restarts_workers = False
+    least_seconds = 0.005
 
     def submit(self, function: Any, simulator: Any, task: Any) -> Future[Any]:
         future: Future[Any] = Future()
@@ -98,12 +100,13 @@ class Lanes:
     """Worker processes of ours, one task at a time on each."""
 
     restarts_workers = True
+    least_seconds = 0.02
 
     def __init__(self, num_workers: int):
         self.in_flight = self.workers = num_workers
         self._free: list[Executor] = []
         self._busy: dict[Future[Any], Executor] = {}
-        self._pack = _Pack()
+        self._pack = Pack()
 
     def submit(self, function: Any, simulator: Any, task: Any) -> Future[Any]:
         packed = self._pack(simulator)
@@ -113,10 +116,10 @@ class Lanes:
             lane = None
         lane = lane or _new_lane()
         try:
-            future = lane.submit(_run_packed, function, packed, task)
+            future = lane.submit(run_packed, function, packed, task)
         except RuntimeError:  # the worker died while it was idle
             lane = _new_lane()
-            future = lane.submit(_run_packed, function, packed, task)
+            future = lane.submit(run_packed, function, packed, task)
         self._busy[future] = lane
         return future
 
@@ -138,10 +141,12 @@ class Lanes:
 def _new_lane() -> Executor:
     import loky
 
-    return loky.ProcessPoolExecutor(max_workers=1, timeout=_KEPT, initializer=_begin_worker, initargs=(os.getpid(),))
+    given = os.getpid(), own_main()
+    return loky.ProcessPoolExecutor(max_workers=1, timeout=_KEPT, initializer=_begin_worker, initargs=given)
 
 
-def _begin_worker(parent: int) -> None:
+def _begin_worker(parent: int, main: Main) -> None:
+    be_main(main)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for the main process, which lets running rows finish
     make_expendable()
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
@@ -157,11 +162,12 @@ class Foreign:
     """An executor of the user's: a pool, threads, MPI, a cluster."""
 
     restarts_workers = False
+    least_seconds = 0.1
 
     def __init__(self, executor: Executor, num_workers: int):
         self._executor = executor
         self._futures: set[Future[Any]] = set()
-        self._threads, self._pack = isinstance(executor, ThreadPoolExecutor), _Pack()
+        self._threads, self._pack = isinstance(executor, ThreadPoolExecutor), Pack()
         self.in_flight = max(num_workers, _FOREIGN_IN_FLIGHT)
         self.workers = max(num_workers, os.cpu_count() or 1)
 
@@ -169,7 +175,7 @@ class Foreign:
         if self._threads:
             future = self._executor.submit(function, simulator, task)
         else:
-            future = self._executor.submit(_run_packed, function, self._pack(simulator), task)
+            future = self._executor.submit(run_packed, function, self._pack(simulator), task)
         self._futures.add(future)
         return future
 
@@ -193,16 +199,17 @@ class Dask:
     """
 
     restarts_workers = False
+    least_seconds = 0.25
 
     def __init__(self, client: Any, num_workers: int):
-        self._client, self._pack = client, _Pack()
+        self._client, self._pack = client, Pack()
         self._remote: dict[Future[Any], Any] = {}
         self.in_flight = max(num_workers, _FOREIGN_IN_FLIGHT)
         self.workers = max(num_workers, sum(client.nthreads().values()))
 
     def submit(self, function: Any, simulator: Any, task: Any) -> Future[Any]:
         future: Future[Any] = Future()
-        remote = self._client.submit(_run_packed, function, self._pack(simulator), task, pure=False)
+        remote = self._client.submit(run_packed, function, self._pack(simulator), task, pure=False)
         self._remote[future] = remote
 
         def settle(remote: Any) -> None:
@@ -229,40 +236,3 @@ class Dask:
         for future, remote in self._remote.items():
             if future.cancel():
                 remote.cancel()
-
-
-class _Pack:
-    """A run's simulator as bytes, which also hold lambdas, closures and what a notebook defines, and their digest."""
-
-    def __init__(self) -> None:
-        self._simulator: Any = None
-        self._packed = "", b""
-
-    def __call__(self, simulator: Any) -> tuple[str, bytes]:
-        if simulator is not self._simulator:
-            import cloudpickle
-
-            try:
-                content = cloudpickle.dumps(simulator)
-            except Exception as error:
-                raise ArgumentError(
-                    f"The simulator {simulator.name} cannot be sent to other processes: {error}. Let it open what it "
-                    "needs (files, locks) inside the function, or use num_workers=1 or a ThreadPoolExecutor."
-                ) from error
-            self._simulator, self._packed = simulator, (hashlib.sha256(content).hexdigest(), content)
-        return self._packed
-
-
-_unpacked: dict[str, Any] = {}  # a worker's last simulator, so that it is unpacked once and keeps what it caches
-
-
-def _run_packed(function: Any, packed: tuple[str, bytes], task: Any) -> Any:
-    digest, content = packed
-    simulator = _unpacked.get(digest)
-    if simulator is None:
-        import cloudpickle
-
-        simulator = cloudpickle.loads(content)
-        _unpacked.clear()
-        _unpacked[digest] = simulator
-    return function(simulator, task)

@@ -162,9 +162,13 @@ def wrong_shape(expected: tuple[int, ...], found: tuple[int, ...]) -> str:
     )
 
 
-def joined(a: Outcomes, b: Outcomes) -> Outcomes:
+def joined(*parts: Outcomes) -> Outcomes:
     """The rows of one after those of the other; their data must have one shape."""
-    return Outcomes(*(np.concatenate([getattr(a, name), getattr(b, name)]) for name in a.__dataclass_fields__))
+    if len(parts) == 1:
+        return parts[0]
+    return Outcomes(
+        *(np.concatenate([getattr(part, name) for part in parts]) for name in Outcomes.__dataclass_fields__)
+    )
 
 
 def assembled(theta: np.ndarray, parts: Iterable[tuple[np.ndarray, Outcomes]]) -> Outcomes:

@@ -14,6 +14,7 @@ from collections.abc import Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from numbers import Real
 from typing import Any
 
@@ -22,17 +23,15 @@ import numpy as np
 from homing.errors import ArgumentError, ShapeError, SimulationError, warn
 from homing.simulation.deadline import GRACE
 from homing.simulation.engines import Engine, engine_for
-from homing.simulation.interrupts import Interrupt
-from homing.simulation.outcomes import Outcomes, Status, assembled
-from homing.simulation.probing import PROBED_ROWS, Probed, probe
+from homing.simulation.interrupts import Interrupt, was_pressed
+from homing.simulation.outcomes import Outcomes, Status, assembled, joined
+from homing.simulation.pace import Pace
+from homing.simulation.probing import PROBED_ROWS, gives_batches
 from homing.simulation.simulator import Simulator
+from homing.simulation.surroundings import Surroundings
 from homing.simulation.task import Task, run_task, timed_out
 
-_TASK_SECONDS = 0.25  # work handed out at a time; a task's overhead is about a millisecond
-_TASK_BYTES = 2**26
-_TASK_ROWS = 2**16
 _PARTS = 16  # into which the rows of a dead worker are divided to find the one it died over
-_COSTLY = 10.0  # seconds after which a simulator that is still being probed is taken not to be batched
 
 
 def simulate(
@@ -95,7 +94,7 @@ def simulate(
             f"The simulator {simulator.name} takes neither seed, rng nor key, so it may draw from global generators, "
             "which threads share: it runs in one thread at a time. With one of these parameters it runs in all."
         )
-    plan = Task(np.arange(len(theta)), theta, seeds, batch_size, x_shape, timeout)
+    plan = Task(np.arange(len(theta)), theta, seeds, batch_size, x_shape, timeout, planned=len(theta))
     if rows is not None:
         plan = replace(plan, rows=rows, theta=theta[rows], seeds=seeds[rows])
     return Run(simulator, plan, theta, engine_for(executor, num_workers, timeout), max_failures)
@@ -112,10 +111,10 @@ class Run(Iterator[tuple[np.ndarray, Outcomes]]):
         self.simulator = simulator
         self._plan, self._theta, self._engine, self._max_failures = plan, theta, engine, max_failures
         self._x_shape = plan.x_shape
-        self._next = 0  # the first row that was never handed out
-        self._again: deque[Task] = deque()  # rows to hand out again
+        self._todo: deque[Task] = deque([plan] if len(plan.rows) else [])  # rows to hand out
         self._running: dict[Future[Any], tuple[Task, float]] = {}
-        self._rows_per_task = 1
+        self._pace = Pace(engine.least_seconds)
+        self._undecided, self._begin = simulator.batched is None, time.perf_counter()
         self._done = 0
         self._failures, self._first_failure = 0, ""  # in a row, up to now
         self._pairs = self._run()
@@ -133,75 +132,127 @@ class Run(Iterator[tuple[np.ndarray, Outcomes]]):
 
     def _run(self) -> Generator[tuple[np.ndarray, Outcomes], None, None]:
         with closing(self._engine), Interrupt() as interrupt:
-            if self.simulator.batched is not None:
-                self._decide(self.simulator.batched)
-            elif len(self._plan.rows):
-                self._find_out_if_batched()
-            while self._running or (self._has_more() and not interrupt.asked):
-                self._hand_out(interrupt)
-                if interrupt.asked:
-                    self._cancel_waiting()
-                broken: SimulationError | None = None
-                for future in wait(self._running, return_when=FIRST_COMPLETED).done:
-                    outcome = self._finished(*self._take(future))
-                    if self._running and broken is None:  # they go on while the caller keeps what this one gave
-                        try:
-                            self._hand_out(interrupt)
-                        except SimulationError as error:  # after what is done has been kept
-                            broken = error
-                    if outcome is not None:
-                        self._done += len(outcome[0])
-                        yield outcome
-                        self._count_failures(*outcome)
-                if broken is not None:
-                    raise broken
-            if interrupt.asked:
+            self._surroundings = Surroundings()
+            if self.simulator.batched is None and self._todo:
+                pairs = self._find_out_if_batched(interrupt)
+            else:
+                self._decide(bool(self.simulator.batched))
+                pairs = self._work(interrupt)
+            for rows, outcomes in pairs:
+                self._done += len(rows)
+                begin = time.perf_counter()
+                yield rows, outcomes
+                self._pace.kept(time.perf_counter() - begin)
+                self._count_failures(rows, outcomes)
+                if was_pressed():
+                    break
+            if interrupt.asked or was_pressed():
                 raise KeyboardInterrupt
+        self._suggest_batches()
+
+    def _suggest_batches(self) -> None:
+        seconds = time.perf_counter() - self._begin
+        if self._undecided and not self.simulator.batched and self._done >= 1000 and 10 < seconds < 0.01 * self._done:
+            warn(
+                f"{self._done} simulations took {seconds:.0f} s, as the simulator got one theta at a time. If it takes "
+                "a batch, shape (b, d), and gives b rows, each with noise of its own, batched=True is quicker."
+            )
+
+    def _decide(self, batched: bool) -> None:
+        self.simulator = self.simulator.decided(batched)
+        if not batched:  # each row is a batch of its own
+            self._todo = deque(replace(task, batch_size=1) for task in self._todo)
+
+    def _find_out_if_batched(self, interrupt: Interrupt) -> Iterator[tuple[np.ndarray, Outcomes]]:
+        """Simulate the first rows one by one, and ask for batches if these fail or look like many; see `probing`."""
+        plan, undecided = self._plan, self.simulator
+        first = min(PROBED_ROWS, len(plan.rows))
+        self._todo = deque(plan.part(row, row + 1) for row in range(first))
+        self._decide(False)
+        work, pairs = self._work(interrupt), []
+        for pair in work:
+            pairs.append(pair)
+            if (pair[1].status != Status.FAILED).any():
+                break
+        shape = self._x_shape if any(outcomes.has_data.any() for _, outcomes in pairs) else None
+        failed = all((outcomes.status == Status.FAILED).all() for _, outcomes in pairs)
+        takes_parameters_for_rows = shape is not None and len(shape) > 1 and shape[0] == plan.theta.shape[1]
+        if not interrupt.asked and (failed or takes_parameters_for_rows):
+            waiting, self._todo = self._todo, deque()
+            pairs.extend(work)
+            self._todo = waiting
+            if not interrupt.asked and self._gives_batches(undecided, plan.part(0, first), shape and shape[1:]):
+                self.simulator, self._todo, self._x_shape = undecided.decided(True), deque([plan]), plan.x_shape
+                yield from self._work(interrupt)
+                return
+        if first < len(plan.rows):
+            self._todo.append(replace(plan.part(first, len(plan.rows)), batch_size=1))
+        yield from pairs
+        yield from work
+        yield from self._work(interrupt)
+
+    def _gives_batches(self, simulator: Simulator, task: Task, row_shape: tuple[int, ...] | None) -> bool:
+        future = self._submit(partial(gives_batches, row_shape=row_shape), task, simulator)
+        wait([future])
+        _, answer, _, _ = self._take(future)
+        return bool(answer)
+
+    def _work(self, interrupt: Interrupt) -> Iterator[tuple[np.ndarray, Outcomes]]:
+        """Hand out what is to be done, and yield what is finished."""
+        while self._running or (self._todo and not interrupt.asked):
+            self._hand_out(interrupt)
+            if interrupt.asked:
+                self._cancel_waiting()
+            pairs, broken = [], None
+            for future in wait(self._running, return_when=FIRST_COMPLETED).done:
+                try:
+                    pairs.append(self._finished(*self._take(future)))
+                except SimulationError as error:  # after what is done has been kept
+                    broken = error
+            self._surroundings.put_back()
+            if self._running and broken is None:  # they go on while the caller keeps what these gave
+                try:
+                    self._hand_out(interrupt)
+                except SimulationError as error:
+                    broken = error
+            yield from self._together(pairs)
+            if broken is not None:
+                raise broken
+
+    def _together(self, pairs: list[tuple[np.ndarray, Outcomes] | None]) -> Iterator[tuple[np.ndarray, Outcomes]]:
+        """What several tasks gave as one, if they gave anything: to keep it once is quicker."""
+        some = [pair for pair in pairs if pair is not None]
+        if some:
+            shape = self._x_shape
+            parts = [outcomes if shape is None else outcomes.conformed(shape) for _, outcomes in some]
+            yield np.concatenate([rows for rows, _ in some]), joined(*parts)
 
     def _hand_out(self, interrupt: Interrupt) -> None:
-        while self._has_more() and not interrupt.asked and len(self._running) < self._engine.in_flight:
-            self._submit(run_task, self._next_task())
+        while self._todo and not interrupt.asked and len(self._running) < self._engine.in_flight:
+            self._submit(run_task, self._next_task(), self.simulator)
 
-    def _has_more(self) -> bool:
-        return bool(self._again) or self._next < len(self._plan.rows)
-
-    def _submit(self, function: Any, task: Task) -> Future[Any]:
+    def _submit(self, function: Any, task: Task, simulator: Simulator) -> Future[Any]:
+        task = replace(task, x_shape=self._x_shape, seconds=self._pace.seconds)
         try:
-            future = self._engine.submit(function, self.simulator, replace(task, x_shape=self._x_shape))
+            future = self._engine.submit(function, simulator, task)
         except (RuntimeError, OSError) as error:
             raise SimulationError(self._broken(error)) from error
         self._running[future] = task, time.perf_counter()
         return future
 
     def _next_task(self) -> Task:
-        if self._again:
-            return self._again.popleft()
-        start, all_rows = self._next, self._plan.rows
-        share = -(-(len(all_rows) - start) // self._engine.workers)
-        end = start + min(self._rows_per_task, share)
-        if end < len(all_rows):  # back to where a batch begins, or on to the end of the first one
-            size = self._plan.batch_size
-            end = int(np.searchsorted(all_rows, all_rows[end] // size * size))
-            end = end if end > start else int(np.searchsorted(all_rows, (all_rows[start] // size + 1) * size))
-        self._next = end
-        return self._plan.part(start, end)
-
-    def _find_out_if_batched(self) -> None:
-        """Probe the first rows; if that takes long, the other workers need not wait for the answer, which is no."""
-        future = self._submit(probe, self._plan.part(0, PROBED_ROWS))
-        answered = bool(wait([future], timeout=_COSTLY).done) and not future.cancelled() and future.exception() is None
-        self._decide(answered and future.result().batched)
-        task, begin = self._running[future]
-        if self.simulator.batched:
-            self._take(future)
-        else:  # the first two rows are the probe's, or come back from it
-            self._running[future] = replace(task.part(0, 2), batch_size=1), begin
-            self._next = min(2, len(task.rows))
-
-    def _decide(self, batched: bool) -> None:
-        self.simulator = self.simulator.decided(batched)
-        if not batched:  # each row is a batch of its own
-            self._plan = replace(self._plan, batch_size=1)
+        """The first rows to do, cut where a batch begins; rows that a worker died over stay together."""
+        task = self._todo.popleft()
+        left, size = len(task.rows), task.batch_size
+        share = -(-(left + sum(len(other.rows) for other in self._todo)) // self._engine.workers)
+        end = min(self._pace.rows, share)
+        if task.deaths or end >= left:
+            return task
+        end, least = np.searchsorted(task.rows, [task.rows[end] // size * size, (task.rows[0] // size + 1) * size])
+        end = int(max(end, least))
+        if end < left:
+            self._todo.appendleft(task.part(end, left))
+        return task.part(0, end)
 
     def _take(self, future: Future[Any]) -> tuple[Task, Any, BaseException | None, float]:
         """What a finished future was about, what it gave or how it was lost, and the seconds it took."""
@@ -216,18 +267,22 @@ class Run(Iterator[tuple[np.ndarray, Outcomes]]):
             self._take(future)
 
     def _finished(
-        self, task: Task, result: Any, error: BaseException | None, seconds: float
+        self, task: Task, outcomes: Outcomes | None, error: BaseException | None, seconds: float
     ) -> tuple[np.ndarray, Outcomes] | None:
         """The rows that a task settled; what it did not settle is handed out again."""
         if isinstance(error, BrokenExecutor) and not self._engine.restarts_workers:
             raise SimulationError(self._broken(error)) from error
-        outcomes = self._after_loss(task, error, seconds) if error else result
-        if isinstance(outcomes, Probed):
-            outcomes = outcomes.outcomes
+        if error is not None:
+            outcomes = self._after_loss(task, error, seconds)
         settled = 0 if outcomes is None else len(outcomes)
-        if settled < len(task.rows) and not error:
-            self._again.append(task.part(settled, len(task.rows)))
-        return None if outcomes is None else (task.rows[:settled], self._checked(outcomes))
+        if error is None and settled < len(task.rows):
+            self._todo.appendleft(task.part(settled, len(task.rows)))
+        if outcomes is None or not settled:
+            return None
+        self._pace.simulated(outcomes)
+        if self._x_shape is None:
+            self._x_shape = outcomes.x_shape
+        return task.rows[:settled], outcomes
 
     def _after_loss(self, task: Task, error: BaseException, seconds: float) -> Outcomes | None:
         """A worker died over a task: give the rows another chance in smaller parts, or record the one that did it.
@@ -244,21 +299,13 @@ class Run(Iterator[tuple[np.ndarray, Outcomes]]):
         if len(batches) > 1:
             step = -(-len(batches) // _PARTS)
             starts = [start for start, _ in batches[::step]]
-            self._again.extend(task.part(start, stop) for start, stop in zip(starts, [*starts[1:], n]))
+            parts = [task.part(start, stop) for start, stop in zip(starts, [*starts[1:], n])]
         elif task.deaths == 0:
-            self._again.append(replace(task, deaths=1))
+            parts = [replace(task, deaths=1)]
         else:
-            self._again.extend(task.part(row, row + 1) for row in range(n))
+            parts = [task.part(row, row + 1) for row in range(n)]
+        self._todo.extendleft(reversed(parts))
         return None
-
-    def _checked(self, outcomes: Outcomes) -> Outcomes:
-        """The outcomes in the run's data shape; what they took decides how many rows the next task gets."""
-        if self._x_shape is None:
-            self._x_shape = outcomes.x_shape
-        n, per_row = len(outcomes), float(outcomes.seconds.mean())
-        most = min(_TASK_ROWS, max(_TASK_BYTES * n // max(outcomes.x.nbytes, 1), 1))
-        self._rows_per_task = int(min(most, 4 * n, max(_TASK_SECONDS / max(per_row, 1e-9), 1)))
-        return outcomes if self._x_shape is None else outcomes.conformed(self._x_shape)
 
     def _count_failures(self, rows: np.ndarray, outcomes: Outcomes) -> None:
         failed = (outcomes.status == Status.FAILED) | (outcomes.status == Status.TIMED_OUT)

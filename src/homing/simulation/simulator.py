@@ -20,12 +20,11 @@ Randomness = Literal["seed", "rng", "key"]
 class Simulator:
     """A function from parameters to data, wrapped so that NumPy goes in and NumPy comes out.
 
-    **One theta or a batch.** `batched=False`: the function gets one theta of shape (d,) a call. `batched=True`: it gets
-    a batch (b, d) and returns b rows. With None it is found out when simulations start (`homing.simulation.probing`):
-    the first planned theta is tried alone. A function that only works on a batch is batched; one that takes more than
-    10 ms for one theta is not, and no call is thrown away to find out; a faster one is batched only when some
-    throw-away calls show that rows of a batch neither influence each other nor share their noise. Where they do not, it
-    is called row by row, which is always right, and slower.
+    **One theta or a batch.** `batched=False`: the function gets one theta of shape (d,) a call, and what it returns is
+    the data; of shape (1, k), as functions written for batches return, they are k numbers. `batched=True`: it gets a
+    batch (b, d) and returns b rows, which is much quicker where the function is made of array operations. With None it
+    gets one theta a call unless it refuses: where the first planned thetas fail one at a time, and batches come back
+    with one row for each theta, it gets batches (`homing.simulation.probing`).
 
     **Randomness.** A function with a parameter named `seed` gets an int below 2**31, one with `rng` a
     `numpy.random.Generator`, one with `key` a JAX key (the first of these that it has; a parameter whose default is

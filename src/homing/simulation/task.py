@@ -5,6 +5,7 @@ This module and what it imports are all of the package that a worker process loa
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import subprocess
@@ -19,8 +20,10 @@ import numpy as np
 
 from homing.simulation.deadline import TimedOut, call_within
 from homing.simulation.generators import GlobalGenerators
+from homing.simulation.interrupts import Noted, by_keyboard, is_main_thread, was_pressed
 from homing.simulation.outcomes import Outcomes, Status, as_text, statuses, wrong_shape
 from homing.simulation.simulator import Simulator
+from homing.simulation.surroundings import Surroundings
 
 _HERE = str(Path(__file__).parent.parent) + os.sep
 _LONGEST_ERROR = 4000  # characters of an error's text that are kept
@@ -38,6 +41,8 @@ class Task:
         x_shape: The data's shape, if known.
         timeout: Seconds a call may take, or None.
         deaths: Workers that died over exactly these rows.
+        planned: Rows in the whole plan, which says how long its last batch is.
+        seconds: After how long the task comes back with what it has, so that it can be kept.
     """
 
     rows: np.ndarray
@@ -47,6 +52,8 @@ class Task:
     x_shape: tuple[int, ...] | None = None
     timeout: float | None = None
     deaths: int = 0
+    planned: int = 0
+    seconds: float = math.inf
 
     def part(self, start: int, stop: int) -> Task:
         """The task's rows from `start` to before `stop`."""
@@ -59,6 +66,11 @@ class Task:
         edges = [0, *cuts.tolist(), len(self.rows)]
         return list(pairwise(edges))
 
+    def is_whole(self, start: int, stop: int) -> bool:
+        """Whether these rows are all that are planned of their batch. Of one that was begun row by row some are not."""
+        first = self.rows[start] // self.batch_size * self.batch_size
+        return stop - start == min(self.batch_size, self.planned - first)
+
 
 def worker_name() -> str:
     """Host and process, for the record."""
@@ -66,15 +78,17 @@ def worker_name() -> str:
 
 
 def run_task(simulator: Simulator, task: Task) -> Outcomes:
-    """The outcomes of the task's rows; whatever a simulation does short of killing the process is in them."""
+    """The outcomes of the task's rows, or of the first of them where its time is up or Ctrl-C was pressed.
+
+    Whatever a simulation does short of killing the process is in them.
+    """
     simulator.kind.give(task.theta[:0])  # imports the kind's library before anything is seeded
-    with GlobalGenerators() if simulator.randomness is None else nullcontext() as generators:
-        rows = _Rows(simulator, task, generators)
-        for start, stop in task.batches():
-            if not (simulator.batched and stop - start > 1 and rows.ran_batch(start, stop)):
-                for row in range(start, stop):  # a batch that failed is taken apart to find the row that spoils it
-                    rows.run_row(row)
-    return rows.outcomes
+    draws_globally = simulator.randomness is None
+    # Where the simulator gets its randomness, the caller's generators are put back too; but threads do not wait for it.
+    with GlobalGenerators() if draws_globally or is_main_thread() else nullcontext() as generators, Noted():
+        rows = _Rows(simulator, task, generators if draws_globally else None)
+        done = rows.run()
+        return rows.outcomes[:done]
 
 
 class _Rows:
@@ -84,12 +98,35 @@ class _Rows:
         self.simulator, self.task, self.generators = simulator, task, generators
         self.x_shape, self.outcomes = task.x_shape, Outcomes.planned(task.theta)
         self.outcomes.worker[:] = worker_name()
+        self.surroundings = Surroundings()
+
+    def run(self) -> int:
+        """Simulate rows until all are done or it is time to come back; how many are done."""
+        end = time.perf_counter() + self.task.seconds
+        for start, stop in self.task.batches():
+            as_batch = self.simulator.batched and stop - start > 1 and self.task.is_whole(start, stop)
+            if as_batch and self.ran_batch(start, stop):
+                if time.perf_counter() > end:
+                    return stop
+                continue
+            for row in range(start, stop):  # a batch that failed is taken apart to find the row that spoils it
+                if was_pressed():
+                    return row
+                self.run_row(row)
+                if was_pressed():  # what it was pressed in, it may have spoiled
+                    return row
+                if time.perf_counter() > end:
+                    return row + 1
+        return len(self.task.rows)
 
     def call(self, theta: np.ndarray, first: int) -> np.ndarray:
         seed = int(self.task.seeds[first])
         if self.generators is not None:
             self.generators.seed(seed)
-        x = call_within(self.task.timeout, lambda: self.simulator(theta, seed))
+        try:
+            x = call_within(self.task.timeout, lambda: self.simulator(theta, seed))
+        finally:
+            self.surroundings.put_back()
         if self.generators is not None and self.generators.gained_torch():  # the call imported it, and drew unseeded
             return self.call(theta, first)
         return x
@@ -99,9 +136,10 @@ class _Rows:
         begin = time.perf_counter()
         try:
             x = self.call(self.task.theta[start:stop], start)
-        except (Exception, SystemExit, TimedOut):
+        except BaseException as error:
+            by_keyboard(error)  # which is noted, and ends the task
             return False
-        if x.shape[:1] != (stop - start,) or x.size == 0:
+        if was_pressed() or x.shape[:1] != (stop - start,) or x.size == 0:
             return False
         if not self.has_room(x.shape[1:], x.dtype):
             return False
@@ -112,29 +150,40 @@ class _Rows:
 
     def run_row(self, row: int) -> None:
         """Simulate one row in a call of its own; a batched simulator gets a batch of one."""
-        batched = self.simulator.batched
         begin = time.perf_counter()
         try:
+            batched = self.simulator.batched
             x = self.call(self.task.theta[row : row + 1] if batched else self.task.theta[row], row)
-            if batched and x.shape[:1] != (1,):
-                raise _Rejected(f"the simulator returned shape {x.shape} for a batch of 1 theta; expected (1, ...)")
-            x = x[0] if batched else x
-            if x.size == 0:
-                raise _Rejected(f"the simulator returned no data: an array of shape {x.shape}")
-            if not self.has_room(x.shape, x.dtype):
-                raise _Rejected(wrong_shape(self.x_shape or (), x.shape))
-            self.outcomes.x[row] = x
-            self.outcomes.status[row] = Status.OK if np.isfinite(x).all() else Status.INVALID
+            self.keep(row, self.of_one(x))
         except TimedOut:
             self.outcomes.status[row] = Status.TIMED_OUT
             self.outcomes.error[row] = timed_out(self.task.timeout)
         except subprocess.TimeoutExpired as error:  # a program that the simulator runs under a limit of its own
             self.outcomes.status[row] = Status.TIMED_OUT
             self.outcomes.error[row] = str(error)
-        except (Exception, SystemExit) as error:
-            self.outcomes.status[row] = Status.FAILED
-            self.outcomes.error[row] = error_text(error)
+        except BaseException as error:  # panics of extensions and cancelled tasks are no Exception
+            if not by_keyboard(error):
+                self.outcomes.status[row] = Status.FAILED
+                self.outcomes.error[row] = error_text(error)
         self.outcomes.seconds[row] = time.perf_counter() - begin
+
+    def of_one(self, x: np.ndarray) -> np.ndarray:
+        """The data of one theta, from what a call of one gave: of a batch of one the only row."""
+        if self.simulator.batched:
+            if x.shape[:1] != (1,):
+                raise _Rejected(f"the simulator returned shape {x.shape} for a batch of 1 theta; expected (1, ...)")
+            return x[0]
+        if x.ndim == 2 and len(x) == 1 and self.x_shape != x.shape:  # written for batches: (1, k) are k numbers
+            return x[0]
+        return x
+
+    def keep(self, row: int, x: np.ndarray) -> None:
+        if x.size == 0:
+            raise _Rejected(f"the simulator returned no data: an array of shape {x.shape}")
+        if not self.has_room(x.shape, x.dtype):
+            raise _Rejected(wrong_shape(self.x_shape or (), x.shape))
+        self.outcomes.x[row] = x
+        self.outcomes.status[row] = Status.OK if np.isfinite(x).all() else Status.INVALID
 
     def has_room(self, shape: tuple[int, ...], dtype: np.dtype) -> bool:
         """Whether data of this shape can be kept; the first data make the room, a higher precision widens it."""
@@ -169,4 +218,4 @@ def error_text(error: BaseException) -> str:
     while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_HERE):
         trace = trace.tb_next
     lines = traceback.format_exception(type(error), error, trace) if trace else traceback.format_exception_only(error)
-    return as_text("".join(lines).strip()[-_LONGEST_ERROR:])
+    return as_text("".join(lines).strip()[-_LONGEST_ERROR:]) or type(error).__name__
