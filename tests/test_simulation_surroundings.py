@@ -46,7 +46,6 @@ RAISED += [
     SystemExit(0),
     SystemExit(),
     StopIteration(3),
-    KeyboardInterrupt(),
     Unspeakable(),
     MemoryError(),
 ]
@@ -98,6 +97,13 @@ def raises_one_of_many(theta, seed):
     if theta[0] < 2 * len(kinds):
         raise kinds[int(theta[0]) // 2]
     return theta
+
+
+def test_an_interrupt_that_was_raised_in_another_thread_is_data():
+    simulator = Simulator(partial(raises, KeyboardInterrupt()), batched=False)
+    with ThreadPoolExecutor(2) as executor:
+        outcomes = simulate(simulator, THETA, SEEDS, executor=executor).collect()
+    assert np.flatnonzero(outcomes.status == Status.FAILED).tolist() == [2, 5]
 
 
 @pytest.mark.parametrize("brought", [False, True])

@@ -272,6 +272,8 @@ class Run(Iterator[tuple[np.ndarray, Outcomes]]):
         """The rows that a task settled; what it did not settle is handed out again."""
         if isinstance(error, BrokenExecutor) and not self._engine.restarts_workers:
             raise SimulationError(self._broken(error)) from error
+        if error is None and not outcomes and not was_pressed():
+            error = KeyboardInterrupt("in a worker alone")
         if error is not None:
             outcomes = self._after_loss(task, error, seconds)
         settled = 0 if outcomes is None else len(outcomes)

@@ -20,7 +20,7 @@ import numpy as np
 
 from homing.simulation.deadline import TimedOut, call_within
 from homing.simulation.generators import GlobalGenerators
-from homing.simulation.interrupts import Noted, by_keyboard, is_main_thread, was_pressed
+from homing.simulation.interrupts import by_keyboard, forget, is_main_thread, was_pressed
 from homing.simulation.outcomes import Outcomes, Status, as_text, statuses, wrong_shape
 from homing.simulation.simulator import Simulator
 from homing.simulation.surroundings import Surroundings
@@ -83,9 +83,10 @@ def run_task(simulator: Simulator, task: Task) -> Outcomes:
     Whatever a simulation does short of killing the process is in them.
     """
     simulator.kind.give(task.theta[:0])  # imports the kind's library before anything is seeded
+    forget()
     draws_globally = simulator.randomness is None
     # Where the simulator gets its randomness, the caller's generators are put back too; but threads do not wait for it.
-    with GlobalGenerators() if draws_globally or is_main_thread() else nullcontext() as generators, Noted():
+    with GlobalGenerators() if draws_globally or is_main_thread() else nullcontext() as generators:
         rows = _Rows(simulator, task, generators if draws_globally else None)
         done = rows.run()
         return rows.outcomes[:done]
