@@ -127,12 +127,14 @@ def test_whatever_it_raises_while_it_is_asked_for_batches_is_an_answer():
 
 
 @posix
+@pytest.mark.parametrize("batched", [None, False])
+@pytest.mark.parametrize("row", [0, 1, 3, 11])
 @pytest.mark.parametrize("swallowed", [False, True])
-def test_a_second_interrupt_ends_a_run_and_keeps_what_is_finished(swallowed):
+def test_a_second_interrupt_ends_a_run_and_keeps_what_is_finished(swallowed, row, batched):
     """Also where the simulator catches everything; only the row it came in is not kept."""
 
     def simulator(theta, seed):
-        if theta[0] == 6:
+        if theta[0] == 2 * row:
             try:
                 for _ in range(2):
                     os.kill(os.getpid(), signal.SIGINT)
@@ -142,12 +144,12 @@ def test_a_second_interrupt_ends_a_run_and_keeps_what_is_finished(swallowed):
                     raise
         return theta
 
-    kept, going = [], simulate(Simulator(simulator, batched=False), THETA, SEEDS)
+    kept, going = [], simulate(Simulator(simulator, batched=batched), THETA, SEEDS)
     with pytest.raises(KeyboardInterrupt):  # noqa: PT012
         for rows, outcomes in going:
             assert outcomes.ok.all()
             kept.extend(rows.tolist())
-    assert kept == [0, 1, 2]
+    assert kept == list(range(row))
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 

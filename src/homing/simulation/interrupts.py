@@ -77,6 +77,11 @@ class Interrupt:
         if self._installed and is_main_thread():
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
+    @property
+    def stops(self) -> bool:
+        """Whether no more is to be begun."""
+        return self.asked or was_pressed()
+
     def _ask(self, number: int, frame: FrameType | None) -> None:
         if self.asked:
             _note()

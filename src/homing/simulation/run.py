@@ -144,9 +144,7 @@ class Run(Iterator[tuple[np.ndarray, Outcomes]]):
                 yield rows, outcomes
                 self._pace.kept(time.perf_counter() - begin)
                 self._count_failures(rows, outcomes)
-                if was_pressed():
-                    break
-            if interrupt.asked or was_pressed():
+            if interrupt.stops:
                 raise KeyboardInterrupt
         self._suggest_batches()
 
@@ -177,11 +175,11 @@ class Run(Iterator[tuple[np.ndarray, Outcomes]]):
         shape = self._x_shape if any(outcomes.has_data.any() for _, outcomes in pairs) else None
         failed = all((outcomes.status == Status.FAILED).all() for _, outcomes in pairs)
         takes_parameters_for_rows = shape is not None and len(shape) > 1 and shape[0] == plan.theta.shape[1]
-        if not interrupt.asked and (failed or takes_parameters_for_rows):
+        if not interrupt.stops and (failed or takes_parameters_for_rows):
             waiting, self._todo = self._todo, deque()
             pairs.extend(work)
             self._todo = waiting
-            if not interrupt.asked and self._gives_batches(undecided, plan.part(0, first), shape and shape[1:]):
+            if not interrupt.stops and self._gives_batches(undecided, plan.part(0, first), shape and shape[1:]):
                 self.simulator, self._todo, self._x_shape = undecided.decided(True), deque([plan]), plan.x_shape
                 yield from self._work(interrupt)
                 return
@@ -199,7 +197,7 @@ class Run(Iterator[tuple[np.ndarray, Outcomes]]):
 
     def _work(self, interrupt: Interrupt) -> Iterator[tuple[np.ndarray, Outcomes]]:
         """Hand out what is to be done, and yield what is finished."""
-        while self._running or (self._todo and not interrupt.asked):
+        while self._running or (self._todo and not interrupt.stops):
             self._hand_out(interrupt)
             if interrupt.asked:
                 self._cancel_waiting()
@@ -218,6 +216,8 @@ class Run(Iterator[tuple[np.ndarray, Outcomes]]):
             yield from self._together(pairs)
             if broken is not None:
                 raise broken
+            if was_pressed():
+                return
 
     def _together(self, pairs: list[tuple[np.ndarray, Outcomes] | None]) -> Iterator[tuple[np.ndarray, Outcomes]]:
         """What several tasks gave as one, if they gave anything: to keep it once is quicker."""
@@ -228,7 +228,7 @@ class Run(Iterator[tuple[np.ndarray, Outcomes]]):
             yield np.concatenate([rows for rows, _ in some]), joined(*parts)
 
     def _hand_out(self, interrupt: Interrupt) -> None:
-        while self._todo and not interrupt.asked and len(self._running) < self._engine.in_flight:
+        while self._todo and not interrupt.stops and len(self._running) < self._engine.in_flight:
             self._submit(run_task, self._next_task(), self.simulator)
 
     def _submit(self, function: Any, task: Task, simulator: Simulator) -> Future[Any]:
