@@ -20,8 +20,9 @@ SOURCE = ROOT / "src"
 # stand low, where posteriors may call them; a report needs what a run has done, and not how, so it stands where
 # inference may call it.
 FLOORS = [
-    {"errors", "names", "programs"},
-    {"arrays"},
+    {"errors", "names"},
+    {"forks"},
+    {"programs", "arrays"},
     {"random"},
     {"priors", "simulation", "estimators"},
     {"training", "embeddings"},

@@ -1,5 +1,6 @@
 """Compiled programs: traced once for each shape, kept on disk, and never trusted where others may write."""
 
+import functools
 import os
 import stat
 import subprocess
@@ -156,9 +157,19 @@ def test_what_is_loaded_was_compiled_under_the_same_settings_of_jax(folder, comp
     assert len(compiled) == 2
 
 
-@pytest.mark.parametrize("name", ["mdn", "maf with an embedding"])
-def test_those_that_call_lapack_or_a_users_code_are_traced(folder, compiled, monkeypatch, name):
-    """A call into LAPACK ends the process where tracing has not set it up; code may change under its name."""
+def test_a_function_made_of_a_known_one_is_another(folder):
+    ensemble = made("maf")
+    x = ensemble.standardize(np.zeros((1, 2)))[0]
+    given = ensemble.members[0], x, np.ones((4, 2), np.float32)
+    total = functools.wraps(_density.function)(lambda *args: 2 * _density.function(*args))  # as `jax.grad` does
+    for _ in range(2):
+        value = np.asarray(Program(_density.function)(*given))
+        np.testing.assert_allclose(Program(total)(*given), 2 * value, rtol=1e-5)
+
+
+def test_those_that_call_a_users_code_are_traced(folder, compiled, monkeypatch):
+    """Code may change under its name."""
+    name = "maf with an embedding"
     value = density_at_zero(name)
     assert len(compiled) == 1
     np.testing.assert_array_equal(density_at_zero(name), value)

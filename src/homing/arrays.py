@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from homing.errors import ArgumentError
+from homing.forks import check_fork
 
 Library = Literal["numpy", "torch", "jax"]
 
@@ -48,6 +49,7 @@ class Kind:
 
             return torch.from_numpy(np.array(array)).to(self.device or "cpu")  # a copy: torch refuses read-only memory
         if self.library == "jax":
+            check_fork()
             import jax
 
             return jax.device_put(array)

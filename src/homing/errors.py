@@ -43,6 +43,10 @@ class WaitingError(HomingError, RuntimeError):
     """A run cannot go on before simulations that run elsewhere were told of."""
 
 
+class ForkError(HomingError, RuntimeError):
+    """JAX was asked for in a process forked from one in which it had started, where it would never answer."""
+
+
 class MissingError(ImportError, HomingError):
     """A package that is optional, and needed for what was asked, is not installed."""
 

@@ -23,6 +23,7 @@ import os
 import pickle
 import platform
 import stat
+import sys
 import tempfile
 import threading
 from collections.abc import Callable
@@ -34,6 +35,8 @@ import equinox as eqx
 import jax
 import numpy as np
 from jax.experimental import serialize_executable
+
+from homing.forks import check_fork
 
 _MAX_BYTES = 2**30
 _KNOWN = ("homing", "jax", "jaxlib", "equinox", "flowjax", "optax", "paramax", "numpy")
@@ -70,6 +73,7 @@ class Program:
         return len(self._compiled)
 
     def __call__(self, *args: Any) -> Any:
+        check_fork()
         leaves, treedef = jax.tree.flatten(args)
         dynamic = [leaf for leaf in leaves if _is_dynamic(leaf)]
         static = tuple(None if _is_dynamic(leaf) else leaf for leaf in leaves)
@@ -149,7 +153,15 @@ def _told(leaf: Any) -> str | None:
     if dataclasses.is_dataclass(type(leaf)) and _root(type(leaf)) == "homing":
         return repr(leaf)
     name = getattr(leaf, "__qualname__", "<")
-    return f"{leaf.__module__}.{name}" if _root(leaf) in _KNOWN and "<" not in name else None
+    if _root(leaf) not in _KNOWN or "<" in name:
+        return None
+    found = functools.reduce(lambda scope, part: getattr(scope, part, None), name.split("."), _module(leaf))
+    # a function made of another, as by `jax.grad`, goes by that one's name
+    return f"{leaf.__module__}.{name}" if leaf in (found, getattr(found, "function", None)) else None
+
+
+def _module(leaf: Any) -> Any:
+    return sys.modules.get(leaf.__module__)
 
 
 def _root(value: Any) -> str:

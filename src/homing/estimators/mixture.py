@@ -7,6 +7,9 @@ every component gets a precision of at least the prior's, \(\Lambda_k \succeq I\
 likelihood has, so that the proposal posterior's precision \(\Lambda_k + \tilde\Lambda_l - I\) is positive definite by
 construction.
 
+Factors are made without LAPACK: XLA runs its calls on the workers of a pool, where each waits for others of the same
+pool, so that a few of them at a time, in one program or in those of several threads, wait for one another for ever.
+
 Sources: Bishop, *Mixture Density Networks*, 1994, https://publications.aston.ac.uk/id/eprint/373/;
 Greenberg, Nonnenmacher, Macke, *Automatic Posterior Transformation for Likelihood-Free Inference*, 2019,
 https://arxiv.org/abs/1905.07488.
@@ -21,7 +24,6 @@ import jax.numpy as jnp
 import numpy as np
 from flowjax.distributions import AbstractDistribution
 from jax import Array
-from jax.scipy.linalg import solve_triangular
 from jax.scipy.special import logsumexp
 from paramax import NonTrainable
 
@@ -43,12 +45,41 @@ class Gaussians(NamedTuple):
     precisions: Any
 
 
+@jax.custom_jvp
+def whitener(precision: Array) -> Array:
+    r"""The lower triangular W of \(W \Lambda W^\top = I\) for a positive definite Λ of shape (d, d).
+
+    Then \(W^\top \varepsilon\) has the precision Λ, and log det Λ is minus twice the sum of W's log diagonal. By
+    Cholesky's algorithm, the row R_k of its factor and the row W_k in one step, each from those above.
+    """
+    dim = len(precision)
+    rows = jnp.concatenate([precision, jnp.eye(dim, dtype=precision.dtype)], axis=1)
+
+    def step(k: Array, done: Array) -> Array:
+        row = rows[k] - (done[:, k, None] * done).sum(0)
+        return done.at[k].set(row * jax.lax.rsqrt(row[k]))
+
+    return jax.lax.fori_loop(0, dim, step, jnp.zeros_like(rows))[:, dim:]
+
+
+@whitener.defjvp
+def _whitener_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    factor = whitener(*primals)
+    change = factor @ tangents[0] @ factor.T
+    return factor, -(jnp.tril(change) - 0.5 * jnp.diag(jnp.diag(change))) @ factor
+
+
+def log_det(whiteners: Array) -> Array:
+    """log det Λ of matrices' whiteners, shape (..., d, d)."""
+    return -2 * jnp.log(jnp.diagonal(whiteners, axis1=-2, axis2=-1)).sum(-1)
+
+
 def mixture_log_prob(mixture: Gaussians, z: Array) -> Array:
     """The mixture's log density at one z of shape (d,)."""
-    cholesky = jnp.linalg.cholesky(mixture.precisions)
-    whitened = jnp.einsum("kji,kj->ki", cholesky, z - mixture.means)
-    log_det = jnp.log(jnp.diagonal(cholesky, axis1=-2, axis2=-1)).sum(-1)
-    return logsumexp(mixture.log_weights + log_det - 0.5 * (whitened**2).sum(-1)) - 0.5 * z.size * np.log(2 * np.pi)
+    apart = z - mixture.means
+    distance = jnp.einsum("ki,kij,kj->k", apart, mixture.precisions, apart)
+    half_log_det = 0.5 * log_det(jax.vmap(whitener)(mixture.precisions))
+    return logsumexp(mixture.log_weights + half_log_det - 0.5 * distance) - 0.5 * z.size * np.log(2 * np.pi)
 
 
 class MixtureNetwork(AbstractDistribution):
@@ -84,10 +115,8 @@ class MixtureNetwork(AbstractDistribution):
         mixture = self.components(condition)
         which, noise = jax.random.split(key)
         k = jax.random.categorical(which, mixture.log_weights)
-        cholesky = jnp.linalg.cholesky(mixture.precisions[k])
-        return mixture.means[k] + solve_triangular(
-            cholesky, jax.random.normal(noise, self.shape), trans="T", lower=True
-        )
+        factor = jax.vmap(whitener)(mixture.precisions)[k]  # of each component and not of each draw
+        return mixture.means[k] + jax.random.normal(noise, self.shape) @ factor
 
 
 def mixture_network(

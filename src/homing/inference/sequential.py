@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 
 from homing import random
 from homing.errors import ArgumentError, NotTrainedError, PriorError
+from homing.forks import check_fork
 from homing.inference.campaign import Campaign
 from homing.inference.driver import Drive, Stop, check_driver, check_first_round
 from homing.inference.failing import valid_where
@@ -65,6 +66,7 @@ class Sequential(Inference):
         embedding_net: Any = None,
         **running: Unpack[Running],
     ):
+        check_fork()
         unknown = sorted(set(running) - set(DEFAULTS))
         if unknown:
             raise ArgumentError(
@@ -251,6 +253,7 @@ class Sequential(Inference):
         stop: Stop | None,
         options: Learner | None,
     ) -> Drive:
+        check_fork()
         check_count(num_simulations)
         sizes, kept = check_driver(num_simulations, num_rounds, self.prior.dim), self._campaign.store.rounds
         check_first_round(sizes, sum(int(kept[number].outcomes.ok.sum()) for number in kept if number > 0))
@@ -272,6 +275,7 @@ class Sequential(Inference):
         self.remember(**{f"call of round {self._campaign.newest}": {**written(training), "x": x}})
 
     def _options(self, training: dict[str, Any]) -> TrainOptions:
+        check_fork()  # before it simulates, which may take long
         return train_options(training, self.training_options)
 
     def _weigh(self, data: Any) -> np.ndarray:

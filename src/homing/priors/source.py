@@ -19,6 +19,7 @@ import numpy as np
 
 from homing.arrays import NUMPY, Kind, kind_of, to_numpy
 from homing.errors import PriorError
+from homing.forks import check_fork
 from homing.random import generator
 
 Call = Literal["shape", "number", "size", "key"]
@@ -131,6 +132,7 @@ def library_source(distribution: Any, call: Call) -> Source:
     """The source of a torch (`call="shape"`) or numpyro (`"key"`) distribution."""
     name = type(distribution).__name__
     if call == "key":
+        check_fork()
         import jax
 
         draws = jax.eval_shape(lambda key: distribution.sample(key, (2,)), jax.random.key(0))  # compiles nothing

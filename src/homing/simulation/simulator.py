@@ -11,6 +11,7 @@ import numpy as np
 
 from homing.arrays import NUMPY, Kind
 from homing.errors import ArgumentError
+from homing.forks import check_fork
 from homing.simulation.outcomes import as_data
 
 Randomness = Literal["seed", "rng", "key"]
@@ -106,6 +107,7 @@ def _rng(seed: int) -> np.random.Generator:
 
 
 def _key(seed: int) -> Any:
+    check_fork()
     import jax
 
     return jax.random.key(_small(seed))

@@ -31,6 +31,7 @@ from jax import Array
 from paramax import NonTrainable, unwrap
 
 from homing.estimators import Gaussians
+from homing.forks import check_fork
 from homing.programs import Program
 from homing.training.losses import Loss, Rows
 
@@ -295,6 +296,7 @@ def fit(
         The members with their best weights, and what happened.
     """
     began = time.perf_counter()
+    check_fork()
     padded = jax.device_put(jax.tree.map(lambda leaf: _pad(np.asarray(leaf), bucket(len(rows.z))), rows))
     seeds = np.random.SeedSequence(seed).generate_state(len(members))
 

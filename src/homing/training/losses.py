@@ -36,6 +36,7 @@ from jax.scipy.special import logsumexp
 
 from homing.errors import ArgumentError
 from homing.estimators import ConditionalDensity, Gaussians, ProbabilityFlow
+from homing.estimators.mixture import log_det, whitener
 
 
 class Rows(NamedTuple):
@@ -144,14 +145,12 @@ def log_overlap(q: Gaussians, proposal: Gaussians) -> Array:
     r"""\(\log \int q(z)\, \tilde p(z) / N(z; 0, I)\, dz\) for two mixtures whose precisions are all at least I."""
 
     def weights(mixture: Gaussians) -> Array:
-        return mixture.log_weights + 0.5 * jnp.linalg.slogdet(mixture.precisions)[1]
+        return mixture.log_weights + 0.5 * log_det(jax.vmap(whitener)(mixture.precisions))
 
     apart = q.means[:, None] - proposal.means[None]
     pull = jnp.einsum("kij,klj->kli", q.precisions, apart)
     joint = q.precisions[:, None] + proposal.precisions[None] - jnp.eye(apart.shape[-1])
-    cholesky = jnp.linalg.cholesky(joint)
-    shift = (pull + proposal.means)[..., None]
-    whitened = jax.lax.linalg.triangular_solve(cholesky, shift, left_side=True, lower=True)[..., 0]
-    log_det = jnp.log(jnp.diagonal(cholesky, axis1=-2, axis2=-1)).sum(-1)
+    factor = jax.vmap(jax.vmap(whitener))(joint)
+    whitened = jnp.einsum("klij,klj->kli", factor, pull + proposal.means)
     exponent = (whitened**2).sum(-1) + (proposal.means**2).sum(-1) - (apart * pull).sum(-1)
-    return logsumexp(weights(q)[:, None] + weights(proposal)[None] - log_det + 0.5 * exponent)
+    return logsumexp(weights(q)[:, None] + weights(proposal)[None] - 0.5 * log_det(factor) + 0.5 * exponent)
