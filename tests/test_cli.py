@@ -483,7 +483,7 @@ def test_failures_can_be_told_and_given_up(folder, cli):
         ("a.json", '[{"id": 0}]', r"a.json: the simulation 0 has neither x nor error"),
         ("a.json", "{", r"a.json cannot be read as results: Expecting property name"),
         ("a.txt", "", r"a.txt must end in one of .csv, .npz, .npy, .json, which says how it is written"),
-        ("no.csv", None, r"no.csv cannot be used: No such file or directory"),
+        ("no.csv", None, r"no.csv cannot be read: No such file or directory"),
     ],
 )
 def test_what_cannot_be_told(folder, cli, name, text, message):

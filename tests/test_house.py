@@ -20,6 +20,7 @@ SOURCE = ROOT / "src"
 # stand low, where posteriors may call them; a report needs what a run has done, and not how, so it stands where
 # inference may call it.
 FLOORS = [
+    {"text"},
     {"errors", "names"},
     {"forks"},
     {"programs", "arrays"},

@@ -180,9 +180,10 @@ def test_odd_numbers_and_texts(place):
 def test_a_run_in_which_everything_failed(place):
     ids = place.store.plan(1, THETA, SEEDS)
     failed = Outcomes.planned(THETA)
-    failed.status[:], failed.error[:] = Status.TIMED_OUT, "too slow\0 ü"
+    failed.status[:], failed.error[:] = Status.TIMED_OUT, "too slow\0 ü \x1b[31m"
     place.store.record(ids, failed)
     store = place.again()
+    failed.error[:] = "too slow\\x00 ü \\x1b[31m"  # nothing that a terminal would obey
     same(store.outcomes(1), failed)
     assert store.x_shape is None
 

@@ -10,9 +10,16 @@ import sys
 import warnings
 from typing import Self
 
+from homing.text import printable
+
 
 class HomingError(Exception):
-    """Base of everything raised on purpose by this package."""
+    """Base of everything raised on purpose by this package; its text has no control characters of a file's or a
+    simulator's.
+    """
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class ArgumentError(HomingError, ValueError):
@@ -66,4 +73,4 @@ def warn(message: str) -> None:
     frame, level = sys._getframe(1), 2
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "homing":
         frame, level = frame.f_back, level + 1
-    warnings.warn(message, stacklevel=level)
+    warnings.warn(printable(message), stacklevel=level)

@@ -5,10 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from homing.text import printable
+
 
 def names_of(labels: Sequence[str] | None, dim: int) -> list[str]:
     """The parameters' names: what the problem calls them, or their places."""
-    return list(labels) if labels and len(labels) == dim else [f"theta[{j}]" for j in range(dim)]
+    if not labels or len(labels) != dim:
+        return [f"theta[{j}]" for j in range(dim)]
+    return [printable(str(label), lines=False) for label in labels]
 
 
 def named(text: str, labels: Sequence[str] | None) -> str:
@@ -18,4 +22,9 @@ def named(text: str, labels: Sequence[str] | None) -> str:
         >>> named("The data told nothing of theta[1].", ["mass", "spin"])
         'The data told nothing of spin.'
     """
-    return re.sub(r"theta\[(\d+)\]", lambda place: labels[int(place[1])], text) if labels else text
+    if not labels:
+        return text
+    names = names_of(labels, len(labels))
+    return re.sub(
+        r"theta\[(\d+)\]", lambda place: names[int(place[1])] if int(place[1]) < len(names) else place[0], text
+    )

@@ -26,7 +26,9 @@ import stat
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -45,6 +47,21 @@ _OPTIONAL = ("diffrax",)
 
 def _is_dynamic(leaf: Any) -> bool:
     return eqx.is_array(leaf) or isinstance(leaf, (np.ndarray, np.generic))
+
+
+_rehearsing: ContextVar[bool] = ContextVar("rehearsing", default=False)
+
+
+@contextmanager
+def rehearsed() -> Iterator[None]:
+    """Within the block programs that were never compiled are traced alone: they give zeros, or raise where shapes do
+    not fit.
+    """
+    token = _rehearsing.set(True)
+    try:
+        yield
+    finally:
+        _rehearsing.reset(token)
 
 
 class Program:
@@ -66,6 +83,7 @@ class Program:
         functools.update_wrapper(self, function)
         self.function = function
         self._compiled: dict[Any, Any] = {}
+        self._rehearsed: dict[Any, Any] = {}
         self._compiling = threading.Lock()
 
     @property
@@ -79,11 +97,19 @@ class Program:
         static = tuple(None if _is_dynamic(leaf) else leaf for leaf in leaves)
         shapes = tuple((leaf.shape, leaf.dtype) for leaf in dynamic)
         key = (treedef, static, tuple(map(_is_dynamic, leaves)), shapes, _device())
+        if _rehearsing.get() and key not in self._compiled and not _is_kept(self, treedef, leaves):
+            return self._rehearse(key, treedef, leaves, dynamic)
         if key not in self._compiled:
             with self._compiling:  # threads that want the same program wait for the first of them
                 if key not in self._compiled:
                     self._compiled[key] = _compile(self, treedef, leaves, dynamic)
         return self._compiled[key](dynamic)
+
+    def _rehearse(self, key: Any, treedef: Any, leaves: list[Any], dynamic: list[Any]) -> Any:
+        if key not in self._rehearsed:
+            with jax.enable_x64(False):
+                self._rehearsed[key] = jax.eval_shape(self.flat(treedef, leaves), dynamic)
+        return jax.tree.map(lambda made: np.zeros(made.shape, made.dtype), self._rehearsed[key])
 
     def flat(self, treedef: Any, leaves: list[Any]) -> Callable[[list[Any]], Any]:
         """The function of the arrays alone, as a list."""
@@ -120,6 +146,12 @@ def _compile(program: Program, treedef: Any, leaves: list[Any], dynamic: list[An
     if name is not None and "custom_call" not in text:  # LAPACK and the like only work once tracing has set them up
         _link(entry, directory / name)
     return compiled
+
+
+def _is_kept(program: Program, treedef: Any, leaves: list[Any]) -> bool:
+    """Whether it was compiled before, and need not be traced to find that."""
+    directory, name = cache_directory(), _name_untraced(program, treedef, leaves)
+    return directory is not None and name is not None and (directory / name).exists()
 
 
 def _device() -> Any:

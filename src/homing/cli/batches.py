@@ -19,6 +19,7 @@ from homing.cli.failures import NO, FileError, check_there
 from homing.cli.problem import Known, load_problem
 from homing.errors import WaitingError
 from homing.names import names_of
+from homing.text import printable
 
 Batch = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="The file: .csv, .npz or .json.")]
 Files = Annotated[list[Path] | None, typer.Argument(metavar="RESULTS...", help="Files: .csv, .npz, .npy or .json.")]
@@ -67,9 +68,9 @@ def ask(
         if output is not None:
             told = {"run": str(path), "file": str(output), "round": newest.number, "ids": ids.tolist()}
             text = f"{len(ids):,} simulations of round {newest.number} are in {output}."
-            print(jsonlib.dumps(told) if json else text)
+            print(jsonlib.dumps(told) if json else printable(text))
         return
-    print(jsonlib.dumps({**shown.result(path), "ids": []}) if json else shown.closing(path))
+    print(jsonlib.dumps({**shown.result(path), "ids": []}) if json else printable(shown.closing(path)))
     raise typer.Exit(NO)
 
 
@@ -104,4 +105,4 @@ def tell(path: o.RunFile, results: Files = None, give_up: GiveUp = False, json: 
         return
     known = f"; {told - new:,} were there before" if told > new else ""
     rest = "none is missing" if not missing else f"{len(missing):,} are {'given up' if give_up else 'still missing'}"
-    print(f"{new:,} new results are in {path}{known}. Of those handed out, {rest}.")
+    print(printable(f"{new:,} new results are in {path}{known}. Of those handed out, {rest}."))

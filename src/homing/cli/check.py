@@ -18,6 +18,7 @@ from homing.cli.failures import INTERRUPTED, NO, RunFileError, check_there
 from homing.cli.problem import Known, Problem, load_problem
 from homing.cli.screen import screen_for
 from homing.names import named
+from homing.text import printable
 
 if TYPE_CHECKING:
     from homing.diagnostics import Check
@@ -59,7 +60,7 @@ def check(
         print("Interrupted. The same command goes on with what was simulated for it.", file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None
     told = {"run": str(path), **as_json(result, loaded.labels)}
-    print(jsonlib.dumps(told) if json else named(str(result), loaded.labels))
+    print(jsonlib.dumps(told) if json else printable(named(str(result), loaded.labels)))
     if result.level == "fail" or (strict and result.level == "care"):
         raise typer.Exit(NO)
 

@@ -10,6 +10,7 @@ import traceback
 from pathlib import Path
 
 from homing.errors import HomingError
+from homing.text import printable
 
 DONE, NO, USAGE, PROBLEM, RUN_FILE, SIMULATIONS, MISSING, BUG, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 70, 130
 
@@ -113,7 +114,8 @@ def check_there(path: Path) -> None:
 
 
 def wrapped(text: str) -> str:
-    """The text in lines that a terminal's width holds; as it is where there is no terminal to read it on."""
+    """The text without control characters, in lines that a terminal's width holds, if there is one to read it on."""
+    text = printable(text)
     if not sys.stderr.isatty():
         return text
     width = shutil.get_terminal_size().columns

@@ -6,11 +6,12 @@ CSV carries numbers in full: what is read back is what was written, to the last 
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 import sys
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from homing.cli.failures import FileError
-from homing.errors import MissingError
+from homing.errors import HomingError, MissingError
+from homing.simulation.npz import check_filled, from_npy, from_npz, read_plain
 from homing.simulation.writing import replacing
 
 SAMPLES, BATCHES, RESULTS = (".csv", ".npy", ".parquet"), (".csv", ".npz", ".json"), (".csv", ".npz", ".npy", ".json")
@@ -104,10 +106,29 @@ def read_array(path: Path) -> np.ndarray:
     Raises:
         FileError: If it holds none.
     """
+    suffix = check_suffix(path, (".csv", ".npy"))
+    with _readable(path, "an array of numbers"):
+        content = read_plain(path)
+        if suffix == ".npy":
+            array = from_npy(content)
+        else:
+            array = np.loadtxt(io.StringIO(content.decode("utf-8-sig")), delimiter=",")
+        if array.dtype.kind not in "biuf":
+            raise ValueError(f"it holds {array.dtype}")
+        return array
+
+
+@contextmanager
+def _readable(path: Path, what: str, advice: str = "") -> Iterator[None]:
+    """Whatever goes wrong while a file is read, since it may hold anything, says which file it was."""
     try:
-        return np.load(path) if check_suffix(path, (".csv", ".npy")) == ".npy" else np.loadtxt(path, delimiter=",")
-    except ValueError as error:
-        raise FileError(f"{path} cannot be read as an array of numbers: {error}") from error
+        yield
+    except HomingError:
+        raise
+    except OSError as error:
+        raise FileError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except Exception as error:
+        raise FileError(f"{path} cannot be read as {what}: {error or type(error).__name__}.{advice}") from error
 
 
 def read_results(path: Path, names: Sequence[str], x_shape: tuple[int, ...] | None) -> Results:
@@ -123,23 +144,20 @@ def read_results(path: Path, names: Sequence[str], x_shape: tuple[int, ...] | No
     Raises:
         FileError: If the file cannot be read so.
     """
-    try:
-        results = _READ[check_suffix(path, RESULTS)](path, names)
+    suffix = check_suffix(path, RESULTS)
+    with _readable(path, "results", " homing tell --help says what it holds."):
+        results = _READ[suffix](path, names)
         if results.x is None or x_shape is None or results.x.shape[1:] == x_shape:
             return results
         found = results.x.shape[1:]
         if math.prod(found) != math.prod(x_shape):
             raise FileError(f"{path} has data of shape {found} for each simulation, those of the run have {x_shape}.")
         return Results(results.ids, results.x.reshape(len(results.ids), *x_shape), results.errors)
-    except (ValueError, KeyError, TypeError, IndexError) as error:
-        if isinstance(error, FileError):
-            raise
-        raise FileError(f"{path} cannot be read as results: {error}. homing tell --help says what it holds.") from error
 
 
 def _from_csv(path: Path, names: Sequence[str]) -> Results:
-    with path.open(newline="", encoding="utf-8") as file:
-        heading, *rows = [[cell.strip() for cell in row] for row in csv.reader(file) if row] or [[]]
+    lines = io.StringIO(read_plain(path).decode("utf-8-sig"), newline="")
+    heading, *rows = [[cell.strip() for cell in row] for row in csv.reader(lines) if row] or [[]]
     if "id" not in heading:
         raise FileError(
             f"{path} needs a first line that names its columns, one of them id; found {','.join(heading)!r}."
@@ -162,21 +180,21 @@ def _from_csv(path: Path, names: Sequence[str]) -> Results:
 
 
 def _from_npz(path: Path, names: Sequence[str]) -> Results:
-    with np.load(path) as file:
-        ids, x = file["ids"], file.get("x")
-        texts = file["errors"].astype(str).tolist() if "errors" in file else []
+    arrays = from_npz(read_plain(path))
+    ids, x = arrays["ids"], arrays.get("x")
+    texts = arrays["errors"].astype(str).tolist() if "errors" in arrays else []
     return Results(ids, x, {int(number): text for number, text in zip(ids, texts) if text})
 
 
 def _from_npy(path: Path, names: Sequence[str]) -> Results:
-    rows = np.load(path)
+    rows = from_npy(read_plain(path))
     if rows.ndim != 2 or rows.shape[1] < 2 or not (rows[:, 0] == np.round(rows[:, 0])).all():
         raise FileError(f"{path} must have one row for each simulation, its id and its data, found shape {rows.shape}.")
     return Results(rows[:, 0].astype(np.int64), rows[:, 1:])
 
 
 def _from_json(path: Path, names: Sequence[str]) -> Results:
-    rows = json.loads(path.read_text(encoding="utf-8"))
+    rows = json.loads(read_plain(path).decode("utf-8-sig"))
     ids = np.array([row["id"] for row in rows])
     errors = {int(row["id"]): str(row["error"]) for row in rows if row.get("error")}
     silent = [row["id"] for row in rows if row.get("x") is None and not row.get("error")]
@@ -185,7 +203,11 @@ def _from_json(path: Path, names: Sequence[str]) -> Results:
     arrays = {place: np.array(row["x"], float) for place, row in enumerate(rows) if row.get("x") is not None}
     if not arrays:
         return Results(ids, None, errors)
-    x = np.full((len(rows), *next(iter(arrays.values())).shape), np.nan)
+    shapes = sorted({array.shape for array in arrays.values()})
+    if len(shapes) > 1:
+        raise FileError(f"{path} has data of the shapes {shapes[0]} and {shapes[-1]}; those of a run have one.")
+    check_filled(len(arrays), len(rows), arrays[min(arrays)].nbytes)
+    x = np.full((len(rows), *shapes[0]), np.nan)
     for place, array in arrays.items():
         x[place] = array
     return Results(ids, x, errors)

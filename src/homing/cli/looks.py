@@ -17,6 +17,7 @@ from homing.cli.failures import FileError, RunFileError, check_there, wrapped
 from homing.cli.problem import Known, rounds_of
 from homing.cli.words import aligned, span, summarise
 from homing.names import named, names_of
+from homing.text import printable
 
 if TYPE_CHECKING:
     from homing.inference import OpenedRun
@@ -42,10 +43,11 @@ def opened(path: Path, problem: Path | None = None) -> Iterator[OpenedRun]:
     check_there(path)
     import homing
     from homing.cli.problem import load_problem
+    from homing.simulation.typed import understood
 
     loaded = None if problem is None else load_problem(problem)
     builder: Any = None if loaded is None else loaded.density_estimator
-    with closing(homing.open(path, prior=loaded and loaded.prior, density_estimator=builder)) as view:
+    with closing(homing.open(path, prior=loaded and loaded.prior, density_estimator=builder)) as view, understood(path):
         yield view
 
 
@@ -90,7 +92,7 @@ def status(
         told = None if summary is None else summary.as_list()
         print(jsonlib.dumps({"run": str(path), **state.as_dict(), "check": checked, "posterior": told}))
         return
-    print(wrapped(f"{path}: {state.heading}") + f"\n\n{state}")
+    print(wrapped(f"{path}: {state.heading}") + printable(f"\n\n{state}"))
     if checked is not None:
         print(wrapped(f"Its newest check: {checked}"))
     if summary is not None:
@@ -180,7 +182,7 @@ class State:
         shown = [name for name in lost if any(row[name] for row in self.rounds)]
         rows = [["round", "from", "done", *(name.replace("_", " ") for name in shown), "learning", "gain"]]
         for row in self.rounds:
-            record = None if row["record"] is None else RoundRecord(**row["record"])
+            record = None if row["record"] is None else RoundRecord.from_json(row["record"])
             rows.append(
                 [
                     str(row["round"]),
@@ -229,7 +231,7 @@ def sample(
     write_samples(output, draws, names)
     if output is not None:
         told = {"run": str(path), "file": str(output), "samples": samples, "names": names}
-        print(jsonlib.dumps(told) if json else f"{samples:,} draws of {', '.join(names)} are in {output}")
+        print(jsonlib.dumps(told) if json else printable(f"{samples:,} draws of {', '.join(names)} are in {output}"))
 
 
 def plot(
@@ -267,7 +269,9 @@ def plot(
     figure = pairplot_within(posteriors[0].prior, draws, samples, **how)[0]
     with replacing(output) as new:
         figure.savefig(new, dpi=150)
-    print(jsonlib.dumps({"run": str(path), "file": str(output)}) if json else f"The pair plot is in {output}")
+    print(
+        jsonlib.dumps({"run": str(path), "file": str(output)}) if json else printable(f"The pair plot is in {output}")
+    )
 
 
 def export(
@@ -286,7 +290,9 @@ def export(
         posterior = posterior_in(view, x=x)
         with replacing(output) as new:
             posterior.to_arviz(labels=labels_in(view)).to_netcdf(str(new))
-    print(jsonlib.dumps({"run": str(path), "file": str(output)}) if json else f"The posterior is in {output}")
+    print(
+        jsonlib.dumps({"run": str(path), "file": str(output)}) if json else printable(f"The posterior is in {output}")
+    )
 
 
 def report(path: o.RunFile, output: o.Output = None, problem: o.ForPrior = None, json: o.Json = False) -> None:
@@ -299,7 +305,7 @@ def report(path: o.RunFile, output: o.Output = None, problem: o.ForPrior = None,
         from homing.report import report as write
 
         write(view, output)
-    print(jsonlib.dumps({"run": str(path), "file": str(output)}) if json else f"The report is in {output}")
+    print(jsonlib.dumps({"run": str(path), "file": str(output)}) if json else printable(f"The report is in {output}"))
 
 
 def watch(
@@ -325,6 +331,6 @@ def watch(
     def ready(url: str) -> None:
         if json:
             print(jsonlib.dumps({"run": str(path), "url": url}), flush=True)
-        print(f"{path} is at {url}; Ctrl-C ends it.", file=sys.stderr, flush=True)
+        print(printable(f"{path} is at {url}; Ctrl-C ends it."), file=sys.stderr, flush=True)
 
     serve(path, port=port, open_browser=browser, on_ready=ready, **options)

@@ -10,6 +10,7 @@ import typer
 from homing.cli import options as o
 from homing.cli.driving import drive, plan_for
 from homing.cli.problem import load_problem
+from homing.text import printable
 
 Timeout = Annotated[float | None, typer.Option("--timeout", metavar="SECONDS", help="What a simulation may take.")]
 BatchSize = Annotated[
@@ -58,5 +59,5 @@ def run(
         max_failures=max_failures,
     )
     shown = drive(inference, loaded, plan, path, quiet, context.obj)
-    print(jsonlib.dumps(shown.result(path)) if json else shown.closing(path))
+    print(jsonlib.dumps(shown.result(path)) if json else printable(shown.closing(path)))
     shown.screen.say(f"Whether to believe it: {loaded.command('check', path)}")

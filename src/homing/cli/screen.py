@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from homing.cli.words import rate, span
+from homing.text import printable
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -152,7 +153,7 @@ class Screen:
     def say(self, text: str) -> None:
         """A line that stays."""
         if not self._quiet:
-            print(text, file=sys.stderr, flush=True)
+            print(printable(text), file=sys.stderr, flush=True)
 
     def told(self, progress: Progress) -> None:
         """Show where the run is."""
@@ -190,7 +191,7 @@ class LiveScreen(Screen):
         self._live.stop()
 
     def say(self, text: str) -> None:
-        self._console.print(text)
+        self._console.print(printable(text))
 
     def told(self, progress: Progress) -> None:
         if not 0 < progress.round <= self._finished:

@@ -10,6 +10,7 @@ import typer
 
 from homing.cli import options as o
 from homing.cli.failures import FileError
+from homing.text import printable
 
 TEMPLATE = '''\
 """What homing has to know: the simulator, the prior, and what was observed.
@@ -74,4 +75,8 @@ def init(
 
     with replacing(problem) as new:
         new.write_text(problem_text(problem.name), encoding="utf-8")
-    print(jsonlib.dumps({"file": str(problem)}) if json else f"{problem} is written. Next: homing run {problem}")
+    print(
+        jsonlib.dumps({"file": str(problem)})
+        if json
+        else printable(f"{problem} is written. Next: homing run {problem}")
+    )

@@ -17,10 +17,13 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
+
+from homing.simulation.keeper import StoreError
+from homing.simulation.typed import check_type, from_json
 
 Level = Literal["pass", "care", "fail"]
 Reads = Literal["", "conservative", "overconfident", "shifted", "as prior"]
@@ -157,8 +160,15 @@ def check_from_json(content: Mapping[str, Any], curves: Mapping[str, np.ndarray]
         >>> check_from_json(*check_as_json(Check((verdict,)))) == Check((verdict,))
         True
     """
-    verdicts = [
-        Verdict(**{**entry, "curves": {name: curves[f"{k}/{name}"] for name in entry["curves"]}})
-        for k, entry in enumerate(content["verdicts"])
-    ]
+    check_type(content, dict[str, Any], "a check")
+    check_type(content.get("num_simulations"), int, "num_simulations of a check")
+    check_type(content.get("verdicts"), list[dict[str, Any]], "verdicts of a check")
+    verdicts = []
+    for k, entry in enumerate(content["verdicts"]):
+        check_type(names := entry.get("curves"), list[str], "curves of a verdict")
+        missing = [name for name in names if f"{k}/{name}" not in curves]
+        if missing or not entry.get("sentence"):
+            raise StoreError(f"A stored verdict is damaged: it has no {missing[0] if missing else 'sentence'}.")
+        verdict = from_json(Verdict, {name: value for name, value in entry.items() if name != "curves"})
+        verdicts.append(replace(verdict, curves={name: curves[f"{k}/{name}"] for name in names}))
     return Check(tuple(verdicts), content["num_simulations"])

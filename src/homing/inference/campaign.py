@@ -263,7 +263,7 @@ class Campaign:
         asked = len(known.ids) - counts["planned"]
         valid, failed, timed_out = (counts[name] for name in ("ok", "failed", "timed_out"))
         if known.result is not None:
-            record = RoundRecord(**known.result.record)
+            record = RoundRecord.from_json(known.result.record)
         else:
             name, how = self.proposals[number].name, known.proposal["how"]
             done = known.outcomes.status != Status.PLANNED

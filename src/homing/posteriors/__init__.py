@@ -5,7 +5,7 @@ from homing.posteriors.conditionals import Conditionals, ensemble_at_each
 from homing.posteriors.direct import DirectPosterior
 from homing.posteriors.divided import DividedPosterior
 from homing.posteriors.ensemble import Ensemble
-from homing.posteriors.files import load, restore
+from homing.posteriors.files import load, restore, restored
 from homing.posteriors.hybrid import HybridPosterior
 from homing.posteriors.identity import identity
 from homing.posteriors.mixed import EnsemblePosterior
@@ -52,5 +52,6 @@ __all__ = [
     "likelihood_ensemble",
     "load",
     "restore",
+    "restored",
     "sampled_posterior",
 ]

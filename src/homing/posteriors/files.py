@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import copyreg
+import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from homing import random
 from homing.errors import PriorError
 from homing.estimators import Builder
 from homing.posteriors.direct import DirectPosterior
@@ -15,7 +19,11 @@ from homing.posteriors.mixed import EnsemblePosterior
 from homing.posteriors.posterior import Posterior
 from homing.posteriors.sampled import KINDS, sampled_posterior
 from homing.posteriors.serialize import Packed, pack, read_file, unpack
-from homing.priors import as_prior
+from homing.priors import Prior, as_prior
+from homing.programs import rehearsed
+from homing.simulation.typed import understood
+
+_LARGEST_X = 2**28  # numbers in one x that are believed
 
 
 def load(path: str | Path, *, prior: Any = None, density_estimator: Builder | None = None) -> Posterior:
@@ -47,13 +55,57 @@ def load(path: str | Path, *, prior: Any = None, density_estimator: Builder | No
         True
     """
     known = None if prior is None else as_prior(prior)
-    posterior = restore(unpack(read_file(Path(path)), known, getattr(density_estimator, "embedding_net", None)))
+    packed = read_file(Path(path))
+    with understood(path):
+        posterior = restored(unpack(packed, known, getattr(density_estimator, "embedding_net", None)))
     if known is not None and posterior.prior is not known:
         raise PriorError(
             f"{path} holds a posterior learned with another prior, {posterior.prior.describe()}; found "
             f"{known.describe()}. Leave the prior out: it is in the file."
         )
     return posterior
+
+
+def restored(parts: dict[str, Any]) -> Posterior:
+    """The posterior with these parts, out of a file that a stranger may have made: they are known to fit each other.
+
+    Raises:
+        Exception: Of any kind, if they do not; see `homing.simulation.typed.understood`.
+    """
+    with rehearsed(), np.errstate(all="ignore"):
+        _rehearse(parts)
+    posterior = restore(parts)
+    _ = str(posterior), repr(posterior)
+    return posterior
+
+
+def _rehearse(parts: dict[str, Any]) -> None:
+    """Use what was learned once, without compiling anything."""
+    for member in parts.get("posteriors", []):
+        _rehearse(member)
+    prior, ensemble = parts["prior"], parts.get("ensemble")
+    if not isinstance(prior, Prior):
+        raise TypeError(f"the prior is {type(prior).__name__}")
+    theta = prior.sample(random.generator(0, "rehearsal"), 2)
+    z = prior.to_normal(theta)
+    np.broadcast_shapes(prior.log_prob(theta).shape, (2,))
+    if ensemble is not None:
+        x = _empty(ensemble.x_shape)
+        np.broadcast_shapes(ensemble.log_prob(z, x).shape, (2,))
+        ensemble.sample(1, x, 0)
+    for name in ("likelihood", "surrogate"):
+        if name in parts:
+            x = _empty(parts["x_shape"] if ensemble is None else ensemble.x_shape)
+            for m in range(parts[name].num_members):
+                np.broadcast_shapes(parts[name].log_likelihood(m, z, x).shape, (2,))
+
+
+def _empty(shape: Any) -> np.ndarray:
+    if not isinstance(shape, tuple) or any(type(size) is not int or size < 0 for size in shape):
+        raise TypeError(f"the shape of x is {shape!r}")
+    if math.prod(shape) > _LARGEST_X:
+        raise ValueError(f"x would have {math.prod(shape):,} numbers")
+    return np.zeros(shape)
 
 
 def restore(parts: dict[str, Any], show_progress_bars: bool = True) -> Posterior:

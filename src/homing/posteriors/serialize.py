@@ -28,7 +28,7 @@ from homing.embeddings.images import Convolutions
 from homing.embeddings.plain import Flat
 from homing.embeddings.series import Attention, Block, Recurrence
 from homing.embeddings.sets import Trials
-from homing.errors import ArgumentError, PriorError
+from homing.errors import ArgumentError, HomingError, PriorError
 from homing.estimators import ConditionalDensity, MixtureNetwork, ProbabilityFlow, RatioEstimator, Standardize
 from homing.estimators.autoregressive import Layer
 from homing.estimators.columns import ColumnMap
@@ -49,6 +49,7 @@ from homing.priors.prior import Product
 from homing.simulation import StoreError
 from homing.simulation.npz import from_npz, read_plain, to_npz
 from homing.simulation.writing import replacing
+from homing.text import printable
 
 FORMAT = 1
 _DESCRIPTION = "homing"
@@ -106,7 +107,9 @@ def unpack(packed: Packed, prior: Prior | None = None, embedding_net: Callable[.
     """
     try:
         return _Unpacker(packed.arrays, prior, embedding_net).unpack(packed.tree)
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
+    except HomingError:
+        raise
+    except Exception as error:  # a stranger's file may go wrong anywhere
         raise StoreError(f"What is stored is damaged, or was made by a newer homing: {error!r}.") from error
 
 
@@ -230,14 +233,19 @@ class _Unpacker:
         self.arrays, self.embedding_net = arrays, embedding_net
         self.given = None if prior is None else (prior, prior_fact(prior))
         self.priors: dict[str, Prior] = {}
+        self.on_device: dict[str, jax.Array] = {}  # each once, however often it is named
 
     def unpack(self, tree: Any) -> Any:
         if not isinstance(tree, dict):
-            return tree
+            return printable(tree) if isinstance(tree, str) else tree
         kind = tree["is"]
         if kind in ("array", "jax"):
-            array = self.arrays[tree["name"]]
-            return jax.device_put(array) if kind == "jax" else array
+            name = tree["name"]
+            if self.arrays[name].dtype.kind not in "biuf":
+                raise StoreError(f"The array {name!r} should hold numbers, found {self.arrays[name].dtype}.")
+            if kind == "jax" and name not in self.on_device:
+                self.on_device[name] = jax.device_put(self.arrays[name])
+            return self.on_device[name] if kind == "jax" else self.arrays[name]
         if kind in ("list", "tuple"):
             return {"list": list, "tuple": tuple}[kind](map(self.unpack, tree["items"]))
         if kind == "dict":

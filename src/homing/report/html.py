@@ -11,6 +11,8 @@ import html
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from homing.text import printable
+
 _VOID = {"meta", "link", "br"}
 
 
@@ -28,15 +30,7 @@ def escaped(content: Any) -> Html:
         return Html()
     if isinstance(content, (list, tuple)):
         return Html("".join(map(escaped, content)))
-    return Html(html.escape(_printable(str(content))))
-
-
-def _printable(text: str) -> str:
-    """Without what HTML does not allow even in escaped form: control characters, and halves of characters."""
-    return "".join(
-        c if (c >= " " and not "\x7f" <= c <= "\x9f" and not "\ud800" <= c <= "\udfff") or c in "\n\t" else "�"
-        for c in text
-    )
+    return Html(html.escape(printable(str(content))))
 
 
 def tag(name: str, *content: Any, **attributes: Any) -> Html:

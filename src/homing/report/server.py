@@ -22,6 +22,7 @@ from homing.errors import HomingError
 from homing.report.page import notice, page, policy
 from homing.report.story import tell
 from homing.runs import open as open_run
+from homing.simulation.typed import understood
 
 _LOCAL = "127.0.0.1"
 _IDLE = 30.0  # seconds after which a connection that says nothing is closed
@@ -97,7 +98,7 @@ class Server(ThreadingTCPServer):
         if not self._path.exists():
             return notice(self._path.name, "There is no such run file yet. It is shown here once it is there.", version)
         try:
-            with open_run(self._path, **self._opening) as run:
+            with open_run(self._path, **self._opening) as run, understood(self._path):
                 story = tell(run, memory=self._memory, **self._options)
                 return page(story, time.strftime("%H:%M:%S"), version, self._memory)
         except HomingError as error:

@@ -15,6 +15,7 @@ from homing.report.page import page
 from homing.report.story import tell
 from homing.runs import OpenedRun
 from homing.runs import open as open_run
+from homing.simulation.typed import understood
 from homing.simulation.writing import replacing
 
 
@@ -84,7 +85,7 @@ def report(
         raise ArgumentError(
             f"run must be a run file, what homing.open returned, or an inference object, found {type(run).__name__}."
         )
-    with opened as view:
+    with opened as view, understood(view.name):
         text = page(tell(view, **options), time.strftime("%Y-%m-%d %H:%M"))
     with replacing(path) as new:
         new.write_text(text, encoding="utf-8")

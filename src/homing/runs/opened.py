@@ -11,12 +11,13 @@ from homing.diagnostics import Check
 from homing.diagnostics.verdict import check_from_json
 from homing.errors import NotTrainedError
 from homing.estimators import Builder
-from homing.posteriors import Posterior, identity, restore
+from homing.posteriors import Posterior, identity, restored
 from homing.posteriors.serialize import Packed, unpack
 from homing.priors import Prior, as_prior
 from homing.runs.rounds import RoundRecord, Rounds
 from homing.simulation import Result, RunView
 from homing.simulation.keeper import Memory
+from homing.simulation.typed import understood
 
 
 class OpenedRun(RunView):
@@ -29,7 +30,7 @@ class OpenedRun(RunView):
     @property
     def records(self) -> Rounds:
         """The finished rounds' records; prints as a table."""
-        return Rounds([RoundRecord(**result.record) for number, result in self._results() if number > 0])
+        return Rounds([RoundRecord.from_json(result.record) for number, result in self._results() if number > 0])
 
     @property
     def checks(self) -> tuple[Check, ...]:
@@ -41,6 +42,10 @@ class OpenedRun(RunView):
 
         A posterior that no file holds, None, is taken for the one that was checked after the newest round.
         """
+        with understood(self.name):
+            return self._check_of(posterior, x_o)
+
+    def _check_of(self, posterior: Posterior | None, x_o: np.ndarray | None) -> int | None:
         of = None if posterior is None else identity(posterior, x_o)
         checked = [self.rounds[number].proposal for number, _ in self._results() if number < 0]
         newest = max((record.round for record in self.records), default=0)
@@ -71,13 +76,16 @@ class OpenedRun(RunView):
                 else "no round was learned from yet. Go on with it."
             )
             raise NotTrainedError(f"{self.name} has no posterior{which}: {learned}")
-        result = results[round]
+        with understood(self.name):
+            return self._restored(results[round], round)
+
+    def _restored(self, result: Result, round: int) -> Posterior:
         if result.estimator["posterior"] is None:
             raise NotTrainedError(
                 f"The estimator of round {round} comes from a builder of the user's own, which a run file cannot hold. "
                 "Run the lines again that made the run: it is trained again from the simulations there."
             )
-        return restore(unpack(Packed(result.estimator["posterior"], result.arrays), self._prior, self._embedding_net))
+        return restored(unpack(Packed(result.estimator["posterior"], result.arrays), self._prior, self._embedding_net))
 
 
 def open(path: str | Path, *, prior: Any = None, density_estimator: Builder | None = None) -> OpenedRun:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, overload
 
+from homing.simulation.typed import from_json
+
 Part = Literal["propose", "simulate", "learn"]
 
 
@@ -96,6 +98,15 @@ class RoundRecord:
     def as_dict(self) -> dict[str, Any]:
         """The record as JSON."""
         return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: Any) -> RoundRecord:
+        """The record that `as_dict` gave.
+
+        Raises:
+            StoreError: If it is none, or one of a newer homing.
+        """
+        return from_json(cls, content)
 
 
 def _number(form: str) -> Callable[[Any], str]:

@@ -5,14 +5,26 @@ from __future__ import annotations
 import json
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 
 from homing.errors import ArgumentError
+from homing.simulation.typed import check_type
 
+_CALL = {"arguments": dict[str, str], "imports": list[str], "own": dict[str, str]}
+_TYPES: dict[str, Any] = {
+    **{"seed": int, "simulation_batch_size": int, "batched": bool | None, "simulator": str},
+    **dict.fromkeys(("settings", "prior", "call", "call of ", "run from round "), dict[str, Any]),
+    **{"versions": list[dict[str, str]], "labels": list[Any] | str | None, "plan of ": list[int]},
+}
+_STARTS = ("call of ", "plan of ", "run from round ")
+_WITHIN: dict[str, dict[str, Any]] = {  # what readers take out of them
+    **{"call": _CALL, "call of ": _CALL, "prior": {"description": str}, "settings": {"method": str | None}},
+    "run from round ": {"x_o": list[Any], "num_simulations": int, "num_rounds": int | None, "proposal": str},
+}
 _MADE_OF = ("jax", "equinox", "flowjax", "optax", "numpy", "scipy")
 
 
@@ -44,6 +56,19 @@ def to_json(value: Any, name: str) -> str:
         raise ArgumentError(
             f"{name} must consist of numbers, texts, lists, dictionaries and arrays: {error}."
         ) from error
+
+
+def check_facts(facts: Mapping[str, Any]) -> None:
+    """Make sure that the facts which homing itself writes are of the types that its readers expect.
+
+    Raises:
+        StoreError: If one is not.
+    """
+    for name, value in facts.items():
+        first = next((start for start in _STARTS if name.startswith(start)), name)
+        check_type(value, _TYPES.get(first, Any), name)
+        for inner, kind in _WITHIN.get(first, {}).items():
+            check_type(value.get(inner), kind, f"{name}: {inner}")
 
 
 def differences(name: str, kept: str, found: str) -> Iterator[str]:

@@ -6,6 +6,7 @@ terabytes, and a small archive unpack to gigabytes.
 
 from __future__ import annotations
 
+import errno
 import io
 import math
 import os
@@ -118,5 +119,18 @@ def read_plain(path: Path) -> bytes:
         OSError: If it cannot be read.
     """
     if not stat.S_ISREG(os.stat(path).st_mode):
-        raise OSError(0, "it is no plain file", str(path))
+        raise OSError(errno.EINVAL, "it is no plain file", str(path))
     return path.read_bytes()
+
+
+def check_filled(given: int, all_rows: int, row_bytes: int) -> None:
+    """Make sure that rows without data do not make an array many times as large as what was given.
+
+    Raises:
+        ValueError: If they do.
+    """
+    if all_rows * row_bytes > max(_UNPACKED, _TIMES * given * row_bytes):
+        raise ValueError(
+            f"{given:,} of {all_rows:,} simulations have data, {row_bytes:,} bytes each: an array for all of them "
+            f"would take {all_rows * row_bytes:,} bytes"
+        )

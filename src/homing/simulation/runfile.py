@@ -35,7 +35,7 @@ from homing.simulation.beside import beside, check_beside, resolved
 from homing.simulation.facts import to_json
 from homing.simulation.keeper import Contents, Result, Round, StoreError
 from homing.simulation.npz import from_npz, to_npz
-from homing.simulation.outcomes import Outcomes
+from homing.simulation.outcomes import Outcomes, Status
 from homing.simulation.sqlite import (
     APPLICATION,
     FORMAT,
@@ -51,6 +51,7 @@ from homing.simulation.sqlite import (
     transaction,
     written_by,
 )
+from homing.text import printable_texts
 
 _PIECE = 2**26  # bytes of data kept in one row of `batch`, or one simulation's data if those are more
 _ROWS_AT_ONCE = 2**16
@@ -293,6 +294,9 @@ class RunFile:
     def _fill_outcomes(self, rounds: list[Round]) -> tuple[int, ...] | None:
         """Set what became of each simulation, check it against its batch; the data's shape."""
         ids, *columns = self._simulations()
+        if (columns[0] > max(Status)).any():
+            raise Damage(f"a simulation has status {columns[0].max()}")
+        known = {each.number: each for each in rounds}
         x_shape, count = None, 0
         query = "SELECT number, round, ids, has_data, dtype, shape, crc FROM batch ORDER BY number"
         for expected, (number, *head, crc) in enumerate(self._db.execute(query), start=1):
@@ -301,15 +305,21 @@ class RunFile:
             found = number == expected and len(ids) > places.max(initial=-1) and np.array_equal(ids[places], mine)
             if not found or crc != checksum(*head, *_row_contents([column[places] for column in columns])):
                 raise Damage(f"batch {expected} of simulations is not what was written")
-            x_shape = tuple(json.loads(head[-1])) if head[-1] and x_shape is None else x_shape
+            if head[0] not in known or not np.isin(mine, known[head[0]].ids).all():
+                raise Damage(f"batch {expected} has simulations of other rounds")
+            shape = tuple(json.loads(head[-1])) if head[-1] else x_shape
+            if x_shape not in (None, shape):
+                raise Damage(f"batch {expected} has data of shape {shape}, those before have {x_shape}")
+            x_shape = shape
             count += len(mine)
         if count != len(ids):
             raise Damage(f"{len(ids) - count} simulations belong to no batch")
-        for known in rounds:
-            first, last = known.ids[[0, -1]]
+        columns[2:] = map(printable_texts, columns[2:])
+        for each in rounds:
+            first, last = each.ids[[0, -1]]
             mine = slice(*np.searchsorted(ids, [first, last + 1]))
             for name, column in zip(("status", "seconds", "worker", "error"), columns):
-                getattr(known.outcomes, name)[ids[mine] - first] = column[mine]
+                getattr(each.outcomes, name)[ids[mine] - first] = column[mine]
         return x_shape
 
     def _simulations(self) -> tuple[np.ndarray, ...]:
@@ -335,6 +345,12 @@ class RunFile:
                 rows = np.frombuffer(ids, "<i8")[np.frombuffer(has_data, bool)]
                 data = np.frombuffer(x, dtype).reshape(len(rows), *json.loads(shape))
                 yield rows, data.astype(data.dtype.newbyteorder("="), copy=False)
+
+    def num_bytes(self, number: int) -> int:
+        """How large a round's data are, all together."""
+        with explained(self.path, "be read"):
+            query = "SELECT coalesce(sum(length(x)), 0) FROM batch WHERE round = ?"
+            return int(self._db.execute(query, (number,)).fetchone()[0])
 
     def _check(self) -> None:
         """Read everything once: SQLite's own structures, and the data, whose checksums `load` does not look at."""

@@ -15,6 +15,7 @@ from typing import Any
 from homing.errors import HomingError
 from homing.simulation.beside import beside, check_beside, private_copy
 from homing.simulation.keeper import StoreError
+from homing.text import printable
 
 FORMAT = 1
 WRITER = "(writer)"  # the fact that says who writes
@@ -189,6 +190,7 @@ def explained(path: Path, action: str) -> Iterator[None]:
     except HomingError:
         raise
     except (sqlite3.OperationalError, sqlite3.ProgrammingError, sqlite3.DataError, OSError) as error:
+        _make_printable(error)
         code = getattr(error, "sqlite_errorname", "").removeprefix("SQLITE_")
         if action == "be read" and isinstance(error, sqlite3.OperationalError) and not code.startswith(_PLACE):
             raise StoreError(_damaged(path, error)) from error
@@ -197,11 +199,17 @@ def explained(path: Path, action: str) -> Iterator[None]:
             "Is the directory there, and writable? Then run again to go on."
         ) from error
     except sqlite3.DatabaseError as error:
+        _make_printable(error)
         raise StoreError(_damaged(path, error)) from error
     except Exception as error:
         if action == "be written":
             raise
         raise StoreError(_damaged(path, error if isinstance(error, Damage) else repr(error))) from error
+
+
+def _make_printable(error: Exception) -> None:
+    """A traceback shows what an error came from: SQLite puts names from the file into its texts."""
+    error.args = tuple(printable(part) if isinstance(part, str) else part for part in error.args)
 
 
 def _damaged(path: Path, error: object) -> str:

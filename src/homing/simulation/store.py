@@ -24,6 +24,7 @@ from homing.errors import ArgumentError, ShapeError
 from homing.simulation.facts import differences, to_json
 from homing.simulation.keeper import NOTHING, Arrays, Contents, Keeper, Memory, Result, Round, StoreError
 from homing.simulation.outcomes import Outcomes, Status, filled, joined, span
+from homing.text import printable_texts
 
 
 class Store:
@@ -205,7 +206,7 @@ class Store:
         mine = mine[known.outcomes.status[rows[mine]] == Status.PLANNED]
         if not len(mine):
             return 0
-        rows, part = span(rows[mine]), outcomes if len(mine) == len(outcomes) else outcomes[mine]
+        rows, part = span(rows[mine]), _printable(outcomes if len(mine) == len(outcomes) else outcomes[mine])
         given, planned = part.theta, known.theta[rows]
         if not (np.array_equal(given, planned) or np.array_equal(given, planned, equal_nan=True)):  # the first is quick
             raise ArgumentError(
@@ -295,6 +296,11 @@ def open_store(path: str | Path | None = None) -> Store:
     except BaseException:
         file.close()
         raise
+
+
+def _printable(outcomes: Outcomes) -> Outcomes:
+    """The outcomes without control characters in their texts, which anybody's simulator may have written."""
+    return replace(outcomes, **{name: printable_texts(getattr(outcomes, name)) for name in ("error", "worker")})
 
 
 def _extended(old: Round, new: Round) -> Round:

@@ -10,10 +10,14 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from homing.errors import ArgumentError, MissingError
+from homing.simulation.facts import check_facts
 from homing.simulation.keeper import NOTHING, Keeper, Memory, Round
+from homing.simulation.npz import check_filled
 from homing.simulation.outcomes import Status
 from homing.simulation.runfile import RunFile
 from homing.simulation.store import Store
+from homing.simulation.typed import understood
+from homing.text import printable_json
 
 if TYPE_CHECKING:
     import pandas
@@ -65,7 +69,10 @@ class RunView:
     @property
     def facts(self) -> dict[str, Any]:
         """What the run is, by name: seed, settings, prior, x_o and so on; arrays as lists."""
-        return {name: json.loads(text) for name, text in self._file.load().facts.items() if text != NOTHING}
+        with understood(self.name):
+            facts = {name: json.loads(text) for name, text in self._file.load().facts.items() if text != NOTHING}
+            check_facts(facts)
+            return printable_json(facts)
 
     @property
     def rounds(self) -> Mapping[int, Round]:
@@ -94,8 +101,14 @@ class RunView:
         Raises:
             ArgumentError: If the round was never planned.
         """
+        with understood(self.name):
+            return self._simulations(round)
+
+    def _simulations(self, round: int | None) -> dict[str, np.ndarray]:
         store = Store(self._file)
         numbers = list(store.rounds) if round is None else [round]
+        for number in store.rounds.keys() & numbers:
+            self._check_size(store.rounds[number])
         parts = [(store.outcomes(number), store.rounds[number]) for number in numbers]
         if not parts:
             raise ArgumentError(f"{self.name} has no simulations: no round was planned yet.")
@@ -116,6 +129,12 @@ class RunView:
             for outcomes, known in parts
         ]
         return {name: np.concatenate([part[name] for part in columns]) for name in columns[0]}
+
+    def _check_size(self, known: Round) -> None:
+        """Refuse a round whose few data, in a stranger's file, would fill the memory with NaN for all the rest."""
+        given = int(known.outcomes.has_data.sum())
+        if isinstance(self._file, RunFile) and given:
+            check_filled(given, len(known.ids), self._file.num_bytes(known.number) // given)
 
     def to_pandas(self, round: int | None = None) -> pandas.DataFrame:
         """The same as a data frame: one row a simulation, one column a number, `theta[0]`, `x[0]`, `x[0, 1]`.
