@@ -255,6 +255,32 @@ def test_what_cannot_be_sent_to_a_worker_says_so():
         simulate(Simulator(lambda theta: (lock, theta)[1]), THETA, SEEDS, num_workers=2).collect()
 
 
+# What is finished while a long one runs ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_what_is_finished_does_not_wait_for_a_long_simulation(num_workers):
+    """In a worker as here: rows of the task that a long simulation holds up are handed over while it runs."""
+
+    def once_long(theta, seed):
+        time.sleep(2.5 if theta[0] == 39 else 0)
+        return theta
+
+    when: dict[int, float] = {}
+
+    def note(rows, outcomes):
+        assert outcomes.ok.all()
+        for row in rows.tolist():
+            when.setdefault(row, time.perf_counter())
+
+    simulator = Simulator(once_long, batched=False)
+    simulate(simulator, THETA[:4], SEEDS[:4], num_workers=num_workers).collect()  # workers are up
+    for rows, outcomes in simulate(simulator, THETA, SEEDS, num_workers=num_workers, keep=note):
+        note(rows, outcomes)
+    assert sorted(when) == list(range(40))
+    assert max(when[row] for row in range(39)) < when[39] - 1
+
+
 # Ctrl-C --------------------------------------------------------------------------------------------------------------
 
 

@@ -186,7 +186,8 @@ with open_store(path) as store:
     known = store.rounds[1]
     print("ready", flush=True)
     run = simulate(Simulator(simulator, batched=False), known.theta, known.seeds, rows=known.pending,
-                   num_workers=num_workers, x_shape=store.x_shape)
+                   num_workers=num_workers, x_shape=store.x_shape,
+                   keep=lambda rows, outcomes: store.record(known.ids[rows], outcomes))
     for rows, outcomes in run:
         store.record(known.ids[rows], outcomes)
 """

@@ -231,9 +231,9 @@ class Campaign:
             return
         if simulator.batched is None and self.store.recall("batched") is not None:
             simulator = simulator.decided(self.store.recall("batched"))
-        run = simulate(
-            simulator, known.theta, known.seeds, rows=known.pending, x_shape=self.store.x_shape, **self._simulating
-        )
+        keep = (lambda rows, outcomes: self.store.record(known.ids[rows], outcomes)) if self._in_file else None
+        options = {"rows": known.pending, "x_shape": self.store.x_shape, "keep": keep, **self._simulating}
+        run = simulate(simulator, known.theta, known.seeds, **options)
         planned = len(known.ids)
         done = planned - len(known.pending)
         self._report("simulate", known.number, done, planned)

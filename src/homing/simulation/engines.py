@@ -12,11 +12,15 @@ import signal
 import threading
 import time
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
+from functools import partial
+from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 from homing.errors import ArgumentError
 from homing.simulation.deadline import make_expendable
+from homing.simulation.early import Keep, receive, send
 from homing.simulation.packing import Main, Pack, be_main, own_main, run_packed
+from homing.simulation.task import run_task
 
 _KEPT = 60.0  # seconds that an idle worker waits for another round
 _FOREIGN_IN_FLIGHT = 256  # tasks submitted at a time to an executor whose size is not known
@@ -32,6 +36,14 @@ class Engine(Protocol):
 
     def submit(self, function: Any, simulator: Any, task: Any) -> Future[Any]:
         """Run `function(simulator, task)`."""
+        ...
+
+    def running(self, keep: Keep | None) -> Any:
+        """The function that runs a task, and lets `keep` have early what it can."""
+        ...
+
+    def keep_early(self, keep: Keep) -> None:
+        """Hand over what workers have sent before their tasks came back."""
         ...
 
     def cancel_waiting(self) -> None:
@@ -69,7 +81,17 @@ def engine_for(executor: Any, num_workers: int, timeout: float | None) -> Engine
     return Foreign(executor, num_workers)
 
 
-class Here:
+class Elsewhere:
+    """Tasks come back as a whole."""
+
+    def running(self, keep: Keep | None) -> Any:
+        return run_task
+
+    def keep_early(self, keep: Keep) -> None:
+        pass
+
+
+class Here(Elsewhere):
     """This process, one task after the other."""
 
     in_flight = workers = 1
@@ -80,6 +102,9 @@ class Here:
         future: Future[Any] = Future()
         future.set_result(function(simulator, task))
         return future
+
+    def running(self, keep: Keep | None) -> Any:
+        return partial(run_task, keep=keep)
 
     def cancel_waiting(self) -> None:
         pass
@@ -106,6 +131,7 @@ class Lanes:
         self.in_flight = self.workers = num_workers
         self._free: list[Executor] = []
         self._busy: dict[Future[Any], Executor] = {}
+        self._folder: TemporaryDirectory[str] | None = None
         self._pack = Pack()
 
     def submit(self, function: Any, simulator: Any, task: Any) -> Future[Any]:
@@ -123,6 +149,16 @@ class Lanes:
         self._busy[future] = lane
         return future
 
+    def running(self, keep: Keep | None) -> Any:
+        if keep is None:
+            return run_task
+        self._folder = TemporaryDirectory(prefix="homing-", ignore_cleanup_errors=True)
+        return partial(run_task, keep=partial(send, self._folder.name))
+
+    def keep_early(self, keep: Keep) -> None:
+        if self._folder is not None:
+            receive(self._folder.name, keep)
+
     def cancel_waiting(self) -> None:
         pass  # each lane has one task, which runs
 
@@ -134,6 +170,8 @@ class Lanes:
     def close(self) -> None:
         for lane in self._busy.values():
             lane.shutdown(wait=False, kill_workers=True)  # type: ignore[call-arg]
+        if self._folder is not None:
+            self._folder.cleanup()
         _idle.extend(self._free)
         self._free, self._busy = [], {}
 
@@ -158,7 +196,7 @@ def _end_with(parent: int) -> None:
     os._exit(1)
 
 
-class Foreign:
+class Foreign(Elsewhere):
     """An executor of the user's: a pool, threads, MPI, a cluster."""
 
     restarts_workers = False
@@ -191,7 +229,7 @@ class Foreign:
             future.cancel()
 
 
-class Dask:
+class Dask(Elsewhere):
     """The workers of a Dask client.
 
     The futures of Dask's own executor never end if a result is lost with its worker and the task then fails. Those here

@@ -22,6 +22,7 @@ import numpy as np
 
 from homing.errors import ArgumentError, ShapeError, SimulationError, warn
 from homing.simulation.deadline import GRACE
+from homing.simulation.early import PATIENCE, Keep
 from homing.simulation.engines import Engine, engine_for
 from homing.simulation.interrupts import Interrupt, was_pressed
 from homing.simulation.outcomes import Outcomes, Status, assembled, joined
@@ -29,7 +30,7 @@ from homing.simulation.pace import Pace
 from homing.simulation.probing import PROBED_ROWS, gives_batches
 from homing.simulation.simulator import Simulator
 from homing.simulation.surroundings import Surroundings
-from homing.simulation.task import Task, run_task, timed_out
+from homing.simulation.task import Task, timed_out
 
 _PARTS = 16  # into which the rows of a dead worker are divided to find the one it died over
 
@@ -46,6 +47,7 @@ def simulate(
     timeout: float | None = None,
     max_failures: int = 100,
     x_shape: tuple[int, ...] | None = None,
+    keep: Keep | None = None,
 ) -> Run:
     """Simulate planned rows and yield them as they are finished.
 
@@ -62,6 +64,8 @@ def simulate(
             a timeout the rows run in a worker process even if `num_workers` is 1.
         max_failures: After so many failed or timed out rows in a row, stop.
         x_shape: The data's shape, if earlier simulations decided it; else the first finished row with data decides.
+        keep: Called with rows and outcomes that are finished while a longer simulation runs in the same task, perhaps
+            from another thread, so that they are durable before it ends. They are yielded later all the same.
 
     Returns:
         An iterator over (rows, outcomes), rows being their numbers in the plan. `.simulator` tells, from the first pair
@@ -97,7 +101,7 @@ def simulate(
     plan = Task(np.arange(len(theta)), theta, seeds, batch_size, x_shape, timeout, planned=len(theta))
     if rows is not None:
         plan = replace(plan, rows=rows, theta=theta[rows], seeds=seeds[rows])
-    return Run(simulator, plan, theta, engine_for(executor, num_workers, timeout), max_failures)
+    return Run(simulator, plan, theta, engine_for(executor, num_workers, timeout), max_failures, keep)
 
 
 class Run(Iterator[tuple[np.ndarray, Outcomes]]):
@@ -107,7 +111,16 @@ class Run(Iterator[tuple[np.ndarray, Outcomes]]):
         simulator: The simulator; from the first yielded pair on, its `batched` is decided.
     """
 
-    def __init__(self, simulator: Simulator, plan: Task, theta: np.ndarray, engine: Engine, max_failures: int):
+    def __init__(
+        self,
+        simulator: Simulator,
+        plan: Task,
+        theta: np.ndarray,
+        engine: Engine,
+        max_failures: int,
+        keep: Keep | None = None,
+    ):
+        self._keep, self._run_task = keep, engine.running(keep)
         self.simulator = simulator
         self._plan, self._theta, self._engine, self._max_failures = plan, theta, engine, max_failures
         self._x_shape = plan.x_shape
@@ -202,7 +215,7 @@ class Run(Iterator[tuple[np.ndarray, Outcomes]]):
             if interrupt.asked:
                 self._cancel_waiting()
             pairs, broken = [], None
-            for future in wait(self._running, return_when=FIRST_COMPLETED).done:
+            for future in self._wait():
                 try:
                     pairs.append(self._finished(*self._take(future)))
                 except SimulationError as error:  # after what is done has been kept
@@ -219,6 +232,15 @@ class Run(Iterator[tuple[np.ndarray, Outcomes]]):
             if was_pressed():
                 return
 
+    def _wait(self) -> set[Future[Any]]:
+        """The futures that are done, one at least; meanwhile what workers send early is kept."""
+        while self._keep is not None:
+            done = wait(self._running, timeout=PATIENCE, return_when=FIRST_COMPLETED).done
+            if done or not self._running:
+                return done
+            self._engine.keep_early(self._keep)
+        return wait(self._running, return_when=FIRST_COMPLETED).done
+
     def _together(self, pairs: list[tuple[np.ndarray, Outcomes] | None]) -> Iterator[tuple[np.ndarray, Outcomes]]:
         """What several tasks gave as one, if they gave anything: to keep it once is quicker."""
         some = [pair for pair in pairs if pair is not None]
@@ -229,7 +251,7 @@ class Run(Iterator[tuple[np.ndarray, Outcomes]]):
 
     def _hand_out(self, interrupt: Interrupt) -> None:
         while self._todo and not interrupt.stops and len(self._running) < self._engine.in_flight:
-            self._submit(run_task, self._next_task(), self.simulator)
+            self._submit(self._run_task, self._next_task(), self.simulator)
 
     def _submit(self, function: Any, task: Task, simulator: Simulator) -> Future[Any]:
         task = replace(task, x_shape=self._x_shape, seconds=self._pace.seconds)

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from homing.simulation.deadline import TimedOut, call_within
+from homing.simulation.early import Early, Keep
 from homing.simulation.generators import GlobalGenerators
 from homing.simulation.interrupts import by_keyboard, forget, is_main_thread, was_pressed
 from homing.simulation.outcomes import Outcomes, Status, as_text, statuses, wrong_shape
@@ -77,10 +78,11 @@ def worker_name() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
-def run_task(simulator: Simulator, task: Task) -> Outcomes:
+def run_task(simulator: Simulator, task: Task, keep: Keep | None = None) -> Outcomes:
     """The outcomes of the task's rows, or of the first of them where its time is up or Ctrl-C was pressed.
 
-    Whatever a simulation does short of killing the process is in them.
+    Whatever a simulation does short of killing the process is in them. `keep` gets what is finished while a long
+    simulation runs, from another thread; see `Early`.
     """
     simulator.kind.give(task.theta[:0])  # imports the kind's library before anything is seeded
     forget()
@@ -88,8 +90,9 @@ def run_task(simulator: Simulator, task: Task) -> Outcomes:
     # Where the simulator gets its randomness, the caller's generators are put back too; but threads do not wait for it.
     with GlobalGenerators() if draws_globally or is_main_thread() else nullcontext() as generators:
         rows = _Rows(simulator, task, generators if draws_globally else None)
-        done = rows.run()
-        return rows.outcomes[:done]
+        with Early(keep if len(task.rows) > 1 else None, rows.finished):  # of one row nothing waits for another
+            rows.run()
+        return rows.finished()[1]
 
 
 class _Rows:
@@ -99,26 +102,33 @@ class _Rows:
         self.simulator, self.task, self.generators = simulator, task, generators
         self.x_shape, self.outcomes = task.x_shape, Outcomes.planned(task.theta)
         self.outcomes.worker[:] = worker_name()
+        self.done = 0
         self.surroundings = Surroundings()
 
-    def run(self) -> int:
-        """Simulate rows until all are done or it is time to come back; how many are done."""
+    def finished(self) -> tuple[np.ndarray, Outcomes]:
+        """The rows that are done, and their outcomes."""
+        done = self.done
+        return self.task.rows[:done], self.outcomes[:done]
+
+    def run(self) -> None:
+        """Simulate rows until all are done or it is time to come back."""
         end = time.perf_counter() + self.task.seconds
         for start, stop in self.task.batches():
             as_batch = self.simulator.batched and stop - start > 1 and self.task.is_whole(start, stop)
             if as_batch and self.ran_batch(start, stop):
+                self.done = stop
                 if time.perf_counter() > end:
-                    return stop
+                    return
                 continue
             for row in range(start, stop):  # a batch that failed is taken apart to find the row that spoils it
                 if was_pressed():
-                    return row
+                    return
                 self.run_row(row)
                 if was_pressed():  # what it was pressed in, it may have spoiled
-                    return row
+                    return
+                self.done = row + 1
                 if time.perf_counter() > end:
-                    return row + 1
-        return len(self.task.rows)
+                    return
 
     def call(self, theta: np.ndarray, first: int) -> np.ndarray:
         seed = int(self.task.seeds[first])
