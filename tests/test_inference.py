@@ -1,7 +1,10 @@
 """Driving rounds: both published ways, the loss that follows from the proposals, and what is kept, counted and said."""
 
+import copy
 import dataclasses
+import pickle
 import re
+import threading
 import warnings
 from importlib import import_module
 from itertools import pairwise
@@ -14,6 +17,7 @@ import pytest
 import scipy.stats as st
 import torch
 
+from homing.errors import ArgumentError
 from homing.inference import APT, NPE, SNPE, SNPE_C, RoundRecord, Rounds, infer, prepare_for_sbi, simulate_for_sbi
 from homing.posteriors import Boundary, DirectPosterior
 from homing.posteriors.ensemble import _density, _draw
@@ -613,3 +617,33 @@ def test_a_builder_of_ones_own():
 
     assert one_round(start(density_estimator=builder)).sample((5,), x=X_O).shape == (5, 2)
     assert calls == [((90, 2), (90, 2), 1.0)]
+
+
+# Pickled -------------------------------------------------------------------------------------------------------------
+
+COPIES = {"pickle": lambda inference: pickle.loads(pickle.dumps(inference)), "copy": copy.copy, "deep": copy.deepcopy}
+
+
+@pytest.mark.parametrize("how", COPIES)
+def test_an_inference_object_in_memory_is_pickled_and_copied(how):
+    """With a simulator that pickle itself would refuse; the copy goes on as the first would, and apart from it."""
+    inference = start(lambda theta, rng: simulator(theta, rng))
+    theta, x = simulate_for_sbi(simulator, WIDE, 30, seed=1, show_progress_bar=False)
+    inference.append_simulations(theta, x)
+    second = COPIES[how](inference)
+    ids, theta = second.ask(5)
+    assert len(inference.rounds) == 1
+    again, expected = inference.ask(5)
+    np.testing.assert_array_equal(theta, expected)
+    assert ids.tolist() == again.tolist()
+
+
+@pytest.mark.parametrize("how", COPIES)
+def test_what_cannot_be_pickled_says_why(how, tmp_path):
+    inference = start(store=tmp_path / "run")
+    with pytest.raises(ArgumentError, match=r"run has one writer.*homing.open\('.*run'\)"):
+        COPIES[how](inference)
+    inference.close()
+    lock = threading.Lock()
+    with pytest.raises(ArgumentError, match=r"cannot be pickled or copied: .*lock"):
+        COPIES[how](start(lambda theta: (lock, theta)[1]))

@@ -121,8 +121,11 @@ def to_numpy(value: Any, name: str = "value") -> np.ndarray:
     if array.dtype.name == _BFLOAT16:
         array = array.astype(np.float32)
     if array.dtype.kind not in "biuf":
+        advice = " Does the function end with a return?" if value is None else ""
+        if isinstance(value, dict):
+            advice = f" Make it one: np.array(list({{...}}.values())) of its {len(value)} entries."
         raise ArgumentError(
-            f"{name} must be an array of real numbers, found dtype {array.dtype} ({type(value).__name__})."
+            f"{name} must be an array of real numbers, found dtype {array.dtype} ({type(value).__name__}).{advice}"
         )
     if isinstance(value, np.ma.MaskedArray) and value.mask.any():
         array = np.where(value.mask, np.nan, array)

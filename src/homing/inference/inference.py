@@ -242,6 +242,34 @@ class Inference:
         with self.view as view:
             return report(view, path, **options)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled and copied as a whole, simulator and simulations in memory among it; with a run file it is not.
+
+        Raises:
+            ArgumentError: If it has a run file, or something that cannot be pickled.
+        """
+        advice = "A posterior can be pickled: inference.build_posterior(), or what run gave."
+        source = self._campaign.store.source
+        if isinstance(source, Path):
+            raise ArgumentError(
+                f"An inference object with a run file cannot be pickled or copied, as {source} has one writer. Call "
+                f"close(), and run the same lines in the other process; homing.open({str(source)!r}) reads it. {advice}"
+            )
+        import cloudpickle
+
+        try:
+            return _restored, (type(self), cloudpickle.dumps(self.__dict__))
+        except Exception as error:
+            raise ArgumentError(f"This inference object cannot be pickled or copied: {error}. {advice}") from error
+
     def close(self) -> None:
         """Let go of the run file, so that another process may write to it."""
         self._campaign.store.close()
+
+
+def _restored(kind: type[Inference], content: bytes) -> Inference:
+    import cloudpickle
+
+    inference = kind.__new__(kind)
+    inference.__dict__.update(cloudpickle.loads(content))
+    return inference
