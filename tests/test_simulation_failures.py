@@ -262,10 +262,10 @@ def test_what_cannot_be_sent_to_a_worker_says_so():
 def test_what_is_finished_does_not_wait_for_a_long_simulation(num_workers):
     """In a worker as here: rows of the task that a long simulation holds up are handed over while it runs."""
 
-    long = [17, 19, 21, 23][:: 3 - num_workers]  # some of which are not the first of their task
+    long = [17, 19, 21, 23][: 3 * num_workers - 2]  # one of which at least is not the first of its task
 
     def once_long(theta, seed):
-        time.sleep(2.5 if theta[0] in long else 0)
+        time.sleep(4.0 if theta[0] in long else 0)
         return theta
 
     when: dict[int, float] = {}

@@ -123,7 +123,7 @@ def to_numpy(value: Any, name: str = "value") -> np.ndarray:
     if array.dtype.kind not in "biuf":
         advice = " Does the function end with a return?" if value is None else ""
         if isinstance(value, dict):
-            advice = f" Make it one: np.array(list({{...}}.values())) of its {len(value)} entries."
+            advice = f" Return np.array(list(d.values())) instead of the dict d, which has {len(value)} entries."
         raise ArgumentError(
             f"{name} must be an array of real numbers, found dtype {array.dtype} ({type(value).__name__}).{advice}"
         )

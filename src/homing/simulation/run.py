@@ -128,7 +128,7 @@ class Run(Iterator[tuple[np.ndarray, Outcomes]]):
         self._running: dict[Future[Any], tuple[Task, float]] = {}
         self._pace = Pace(engine.least_seconds)
         self._undecided, self._begin = simulator.batched is None, time.perf_counter()
-        self._done = 0
+        self._done, self._looked = 0, 0.0
         self._failures, self._first_failure = 0, ""  # in a row, up to now
         self._pairs = self._run()
 
@@ -234,12 +234,13 @@ class Run(Iterator[tuple[np.ndarray, Outcomes]]):
 
     def _wait(self) -> set[Future[Any]]:
         """The futures that are done, one at least; meanwhile what workers send early is kept."""
-        while self._keep is not None:
-            done = wait(self._running, timeout=PATIENCE, return_when=FIRST_COMPLETED).done
+        while True:
+            if self._keep is not None and time.perf_counter() - self._looked > PATIENCE:
+                self._engine.keep_early(self._keep)
+                self._looked = time.perf_counter()
+            done = wait(self._running, None if self._keep is None else PATIENCE, FIRST_COMPLETED).done
             if done or not self._running:
                 return done
-            self._engine.keep_early(self._keep)
-        return wait(self._running, return_when=FIRST_COMPLETED).done
 
     def _together(self, pairs: list[tuple[np.ndarray, Outcomes] | None]) -> Iterator[tuple[np.ndarray, Outcomes]]:
         """What several tasks gave as one, if they gave anything: to keep it once is quicker."""
