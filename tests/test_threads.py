@@ -2,17 +2,21 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import jax
 import numpy as np
 import pytest
 
+from homing import SNPE, BoxUniform
 from homing.estimators import Gaussians
 from homing.estimators.mixture import log_det, whitener
+from homing.posteriors import MCMCPosterior
 from homing.posteriors.ensemble import _density, _draw, _pair_density
+from homing.posteriors.fresh import FreshDraws
 from homing.programs import Program
 from homing.training.losses import log_overlap
-from learning import made
+from learning import PRIORS, made, posterior_of
 
 LONGEST = 240.0  # seconds for what takes a few
 
@@ -71,6 +75,63 @@ def test_no_program_of_an_estimator_calls_lapack(text_of, name):
 def test_the_exact_loss_does_not_call_lapack(text_of):
     mixture = Gaussians(np.zeros(2, np.float32), np.zeros((2, 9), np.float32), matrices(9, 2).astype(np.float32))
     assert "lapack" not in text_of(jax.grad(log_overlap), mixture, mixture)
+
+
+POSTERIORS = {
+    "direct": lambda: posterior_of(made("mdn"), PRIORS["box"], x_o=np.zeros(2)),
+    "sampled": lambda: MCMCPosterior(
+        lambda theta, x: -8 * ((theta - x) ** 2).sum(1), BoxUniform([-2.0] * 2, [2.0] * 2), x_o=np.zeros(2), bank=2048
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", POSTERIORS)
+def test_threads_that_use_one_posterior_get_what_one_thread_gets(kind):
+    """All draws differ, and come from the posterior; densities are what they are."""
+    posterior, theta = POSTERIORS[kind](), np.random.default_rng(0).uniform(-1, 1, (3000, 2))
+    alone = POSTERIORS[kind]().log_prob(theta)
+    with ThreadPoolExecutor(6) as pool:
+        drawn = [pool.submit(posterior.sample, (700,), show_progress_bars=False) for _ in range(12)]
+        dense = [pool.submit(posterior.log_prob, theta) for _ in range(4)]
+        draws = np.stack([np.asarray(future.result(LONGEST)) for future in drawn])
+        for future in dense:
+            np.testing.assert_allclose(future.result(LONGEST), alone, rtol=1e-5, atol=1e-5)
+    assert len(np.unique(draws.reshape(-1, 2), axis=0)) > 0.98 * draws.size / 2
+    reference = np.asarray(POSTERIORS[kind]().sample((8400,), show_progress_bars=False))
+    apart = np.abs(draws.reshape(-1, 2).mean(0) - reference.mean(0)) / reference.std(0)
+    assert (apart < 5 * np.sqrt(2 / len(reference))).all()
+
+
+def test_two_inferences_at_the_same_time_learn_what_each_does_alone():
+    def learn(seed):
+        inference = SNPE(
+            lambda theta, rng: theta + 0.3 * rng.normal(size=theta.shape),
+            BoxUniform([-2.0] * 2, [2.0] * 2),
+            density_estimator="mdn",
+            **{"seed": seed, "batched": True, "show_progress_bars": False},
+        )
+        posterior = inference(num_simulations=200, max_num_epochs=3)
+        return np.asarray(posterior.log_prob(np.zeros((1, 2)), x=[0.1, 0.1]))
+
+    alone = [learn(seed) for seed in (1, 2)]
+    with ThreadPoolExecutor(2) as pool:
+        together = [future.result(LONGEST) for future in [pool.submit(learn, seed) for seed in (1, 2)]]
+    np.testing.assert_allclose(together, alone, rtol=1e-4)
+
+
+def test_call_numbers_and_batches_are_given_once():
+    """However threads take turns: the switch comes after every few instructions."""
+    posterior, taken = POSTERIORS["sampled"](), FreshDraws(lambda x, batch, num: batch + np.zeros((num + 1, 1)))
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            seeds = list(pool.map(lambda _: posterior._next_seed(), range(4000)))
+            batches = list(pool.map(lambda _: taken.take(3, np.zeros(1)), range(2000)))
+    finally:
+        sys.setswitchinterval(before)
+    assert len(set(seeds)) == 4000
+    assert np.unique(np.concatenate(batches), return_counts=True)[1].max() <= 4  # a batch has four
 
 
 STRESS = """

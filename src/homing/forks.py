@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 
 from homing.errors import ForkError
 
@@ -36,8 +37,11 @@ def _look() -> None:
     _lost_threads = _lost_threads or _jax_has_started()
 
 
+brief = threading.Lock()  # for a few lines of bookkeeping at a time; no other thread holds it when a process is forked
+
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_look)
+    os.register_at_fork(before=brief.acquire, after_in_parent=brief.release, after_in_child=brief.release)
 
 
 def check_fork() -> None:

@@ -12,6 +12,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from homing.forks import brief
+
 _KEPT = 8  # observations whose draws are kept
 _MOST_REPEATED = 0.01  # share of draws up to which repeated ones are left out, and the others used
 
@@ -39,19 +41,22 @@ class FreshDraws:
         """
         key = x.tobytes()
         parts, missing = [], num
-        rest = self._rest.pop(key, None)
+        with brief:
+            rest = self._rest.pop(key, None)
         if rest is not None:
             parts, missing = [rest[:num]], max(num - len(rest), 0)
             rest = rest[num:]
         if missing or rest is None:
-            batch = self._batches.get(key, 0)
-            self._batches[key] = batch + 1
+            with brief:
+                batch = self._batches.get(key, 0)
+                self._batches[key] = batch + 1
             drawn = self._draw(x, batch, missing)
             parts.append(drawn[:missing])
             rest = _unlike(drawn[missing:], drawn[:missing])
-        self._rest[key] = rest
-        if len(self._rest) > _KEPT:
-            del self._rest[next(iter(self._rest))]
+        with brief:
+            self._rest[key] = np.concatenate([self._rest.pop(key, rest[:0]), rest])  # with what another thread left
+            if len(self._rest) > _KEPT:
+                del self._rest[next(iter(self._rest))]
         return np.concatenate(parts)
 
 

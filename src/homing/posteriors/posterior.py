@@ -29,6 +29,7 @@ from homing.diagnostics import (
     warn_if_unlike,
 )
 from homing.errors import ObservationError, ShapeError
+from homing.forks import brief
 from homing.posteriors.boundary import Boundary, boundary_mass
 from homing.posteriors.conditional import conditional_corrcoeff, sample_conditional
 from homing.posteriors.conditionals import Conditionals
@@ -352,8 +353,10 @@ class Posterior(ABC):
         return x if x.ndim > len(self.x_shape) else x[None]
 
     def _next_seed(self) -> int:
-        self._calls += 1
-        return random.word(self._seed, "sample", self._calls)
+        with brief:  # threads that sample at the same time get different draws
+            self._calls += 1
+            calls = self._calls
+        return random.word(self._seed, "sample", calls)
 
     __str__ = summary
 

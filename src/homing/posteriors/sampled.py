@@ -22,6 +22,7 @@ from homing import random
 from homing.arrays import to_numpy
 from homing.diagnostics import Predictive, Verdict, check_disagreement, check_sampler
 from homing.errors import ArgumentError, warn
+from homing.forks import brief
 from homing.posteriors.conditionals import Conditionals
 from homing.posteriors.cover import cover
 from homing.posteriors.ensemble import THREADS, Ensemble
@@ -147,10 +148,12 @@ class SampledPosterior(Posterior):
     def side(self, x: np.ndarray) -> Side:
         """The posterior at an x of shape x_shape, or (num_trials, *x_shape)."""
         key = x.tobytes()
-        side = self._sides.pop(key) if key in self._sides else self._drawn_side(x)
-        self._sides[key] = side  # the last asked for is the last to go
-        if len(self._sides) > _KEPT:
-            del self._sides[next(iter(self._sides))]
+        side = self._sides.get(key) or self._drawn_side(x)
+        with brief:
+            self._sides.pop(key, None)
+            self._sides[key] = side  # the last asked for is the last to go
+            if len(self._sides) > _KEPT:
+                del self._sides[next(iter(self._sides))]
         return side
 
     def _drawn_side(self, x: np.ndarray) -> Side:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import sys
 import threading
@@ -11,6 +12,16 @@ from typing import Any
 import numpy as np
 
 _in_use = threading.RLock()  # they are one for all threads of the process
+
+
+def _let_go() -> None:
+    """In a forked child, in which no other thread is there to do so."""
+    if not _in_use._is_owned():  # type: ignore[attr-defined]
+        _in_use._at_fork_reinit()  # type: ignore[attr-defined]
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)
 
 
 class GlobalGenerators:
