@@ -9,12 +9,12 @@ import scipy.stats
 from scipy.stats import binom
 
 import homing
-from homing.diagnostics import fit_predictive
+from homing.diagnostics import check_predictive, fit_predictive
 from homing.errors import ArgumentError, NotTrainedError, ObservationError
 from homing.estimators import posterior_nn
 from homing.inference import SNPE, left_out, sides
 from homing.inference.apart import Apart
-from homing.inference.check import _about_x_o, _near, _pool_about, _pool_near, _z_scores
+from homing.inference.check import _near, _pool_about, _pool_near, _posterior_sbc, _z_scores
 from homing.inference.learner import windows
 from homing.inference.sides import SideOptions
 from homing.posteriors import Conditionals, MCMCPosterior, Posterior
@@ -448,7 +448,8 @@ class Exact(Posterior):
         ]
         verdicts = [
             *_near(self, x_o, region, pools[0], seed),
-            *_about_x_o(x_o, x_about, pools[1], seed),
+            check_predictive(x_o, x_about),
+            _posterior_sbc(pools[1], seed),
             *_z_scores(pools, seed),
         ]
         return {verdict.name: verdict.p_value for verdict in verdicts}

@@ -3,6 +3,7 @@
 False alarms come as often as they should: by many repetitions in `make test-slow`.
 """
 
+import re
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
@@ -289,6 +290,26 @@ def test_a_departure_of_its_resolution_is_found(name, row):
     assert min(found) >= 0.8 - 3 * np.sqrt(0.16 / 30)
 
 
+@each(CALIBRATION)
+def test_a_departure_that_does_not_matter_is_none_however_many_pairs_show_it(name, row):
+    """A shift of .1 standard deviations is something to know, to what sees it; one of .02 is not even that."""
+    num = 500 if "c2st" in name else 5000
+    known, small = (row.diagnose(num, 0, shift=shift) for shift in (0.1, 0.02))
+    assert known.level in ("pass", "care")
+    if name in ("check_ranks", "check_z_scores", "check_posterior_sbc"):
+        assert known.level == "care"
+        assert known.p_value <= 0.0005  # beyond chance
+    assert small.level == "pass"
+
+
+@each(CALIBRATION)
+def test_a_number_from_a_few_pairs_is_said_with_its_interval(name, row):
+    for wrong in ({"width": 0.3}, {"shift": 2.0}):
+        sentence = row.diagnose(60, 1, **wrong).sentence
+        for estimate in re.findall(r"(?:in|lies|lie) [\d.]+%?(?! draws| cases| pairs| of).{12}", sentence):
+            assert re.search(r"\(|±", estimate), sentence
+
+
 # --------------------------------------------------------------------------------------------------- how they are made
 
 
@@ -520,4 +541,4 @@ def test_one_truth_that_nothing_allows_is_no_million_standard_deviations_off():
     log_weights[7, 30] = 6000.0
     verdict = check_z_scores(theta, draws, log_weights=log_weights)
     assert np.abs(verdict.curves["z_scores"]).max() == 10
-    assert verdict.sentence.startswith("Truths of theta[0] lie 1.2 times as far from the mean as its spread says")
+    assert verdict.sentence.startswith("Truths of theta[0] lie 1.2 (")

@@ -92,7 +92,7 @@ def test_a_warning_of_an_observation_unlike_the_data(recwarn):
     warn_if_unlike(predictive, np.zeros(2))
     warn_if_unlike(None, np.full(2, 99.0))
     assert not recwarn
-    with pytest.warns(UserWarning, match=r"x_o is unlike the 200 data that the prior predicts: it is .* as far"):
+    with pytest.warns(UserWarning, match=r"x_o is unlike the 200 data that the prior predicts: .* as far"):
         warn_if_unlike(predictive, np.full(2, 99.0))
 
 
@@ -126,6 +126,10 @@ def test_a_truncation_that_lost_something_is_told():
     assert lost.level == "care"
     assert lost.statistic == pytest.approx(20 / 70)
     assert lost.p_value < 1e-3
+    assert "place 29% (9 to 52%) of the posterior outside" in lost.sentence
+    few = check_truncation(0, 2, 5.0, 1e-3)  # two simulations are no certainty
+    assert "2 simulations" in few.sentence
+    assert "100% (48 to 100%)" in few.sentence
     outside = check_truncation(50, 0, 5.0, 0.08)
     assert outside.level == "care"
     assert outside.sentence == "8.0% of the posterior lie outside the region that the last round was cut to."
@@ -138,7 +142,7 @@ def test_levels():
     assert level_of(0.5) == "pass"
     assert level_of(0.005) == "care"
     assert level_of(1e-4) == "fail"
-    assert level_of(1e-4, "conservative") == level_of(1e-4, is_large=False) == "care"
+    assert level_of(1e-4, "conservative") == level_of(1e-4, large=np.inf) == "care"
 
 
 def verdict(level, sentence, **fields):

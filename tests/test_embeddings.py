@@ -124,7 +124,12 @@ def test_gradients_are_finite_and_reach_all_that_is_trained(name):
     weights = jax.tree_util.tree_leaves_with_path(eqx.filter(net, eqx.is_inexact_array))
     for (path, _), slope in zip(weights, look(net, seen)[3], strict=True):
         assert np.isfinite(slope).all()
-        if path[-1].name in ("loc", "scale"):  # a network's, or its trials' network's: fixed by the first data
+        if path[-1].name in (
+            "loc",
+            "scale",
+            "low",
+            "high",
+        ):  # a network's, or its trials' network's: fixed by the first data
             assert not np.any(slope), path
         else:
             assert np.any(slope), path
@@ -293,6 +298,20 @@ def test_large_data_need_few_weights(x_shape):
         body = embedding.body(x, np.random.default_rng(1))
         (num_raw,) = jax.eval_shape(body, x[0]).shape
         assert sum(leaf.size for leaf in jax.tree.leaves(body)) + embedding.hidden_features * num_raw < 80_000
+
+
+def test_what_no_data_reach_is_not_extrapolated_to(name):
+    """A series or an image without noise, a flat one, one that is far too large: its answer is one of those before."""
+    net, x = made(name)
+    lowest, highest = (np.asarray(edge(net.summary(x), axis=0)) for edge in (np.min, np.max))
+    span = highest - lowest
+    for foreign in (0 * x[:3], 50 * x[:3], x[:3] - 1000 * np.ones(x.shape[1:], np.float32)):
+        if name in MASKED:
+            foreign = np.concatenate([foreign[..., :-1], x[:3, :, -1:]], axis=-1)
+        for summary in (net.summary(foreign), np.asarray(net.summary(jnp.asarray(foreign)))):
+            assert (summary >= lowest - 0.06 * span - 1e-5).all()
+            assert (summary <= highest + 0.06 * span + 1e-5).all()
+        assert np.isfinite(features(net, foreign)).all()
 
 
 def test_the_density_starts_from_the_statistics_answer():

@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import gammainc
 
-from homing.diagnostics.verdict import Level, Verdict, level_of
+from homing.diagnostics.verdict import Level, Verdict, level_of, share_interval
 
 _MOST_KHAT, _WRONG_KHAT = 0.7, 1.0
 _MOST_RHAT, _WRONG_RHAT = 1.05, 1.2
@@ -168,17 +168,24 @@ def check_truncation(num_inside: int, num_outside: int, weight: float, outside: 
         a twentieth there itself.
 
     Example:
-        >>> check_truncation(40, 3, 10.0, 0.0).sentence
-        'Simulations place 43% of the posterior outside the region that the last round was cut to.'
+        >>> check_truncation(40, 3, 10.0, 0.0).sentence  # doctest: +ELLIPSIS
+        '3 simulations like x_o from outside ... beside 40 from within, place 43% (13 to 70%) of the posterior outside.'
     """
     total = num_inside + weight * num_outside
     lost = weight * num_outside / max(total, 1e-12)
     expected = _MOST_LOST / (1 - _MOST_LOST) * num_inside / max(weight, 1e-12)
     p = 1.0 if num_outside == 0 else float(gammainc(num_outside, max(expected, 1e-300)))  # of a Poisson number
-    level = level_of(p, is_large=False)
+    level = level_of(p, large=np.inf)
     sentence = "The region that the last round was cut to lost nothing that simulations show."
     if level != "pass":
-        sentence = f"Simulations place {lost:.0%} of the posterior outside the region that the last round was cut to."
+        odds = [
+            weight * share / max(1 - share, 1e-12) for share in share_interval(num_outside, num_inside + num_outside)
+        ]
+        low, high = (value / (1 + value) for value in odds)
+        sentence = (
+            f"{num_outside} simulations like x_o from outside the region that the last round was cut to, beside "
+            f"{num_inside} from within, place {lost:.0%} ({100 * low:.0f} to {high:.0%}) of the posterior outside."
+        )
     elif outside > _MOST_OUTSIDE:
         level = "care"
         sentence = f"{outside:.1%} of the posterior lie outside the region that the last round was cut to."

@@ -25,11 +25,12 @@ from homing.diagnostics.classifier import (
     permutation_resolution,
 )
 from homing.diagnostics.pairs import as_floats
-from homing.diagnostics.verdict import Reads, Verdict, level_of
+from homing.diagnostics.verdict import Reads, Verdict, agreeing, level_of, share_of
 from homing.errors import ShapeError
 
 _FOLDS = 5
-_LARGE = 0.6  # an accuracy that makes a posterior wrong
+_LARGE = 0.6  # an accuracy that makes a posterior wrong, and
+_SMALL = 0.51  # one too small to matter: of a shift by a twentieth of its width
 _LEAST = 2 * _FOLDS
 _MOST = 10_000  # rows of each sample that are used
 _HOW = {
@@ -81,12 +82,13 @@ def check_c2st(draws: Any, reference: Any, *, seed: int = 0) -> Verdict:
     statistic, null = float(accuracies[0]), accuracies[1:]
     p = permutation_p_value(statistic, null)
     found, j = comparison(draws, reference)
-    level = level_of(p, found, statistic > _LARGE)
+    level = level_of(p, found, statistic, _SMALL, _LARGE)
     reads: Reads = "" if level == "pass" else found
     sentence = f"Draws of the posterior cannot be told from the reference, {num} of each."
+    sentence = agreeing(sentence, p, f"{statistic - 0.5:.1%} of the cases")
     if reads:
         sentence = (
-            f"Draws of the posterior are told from the reference in {statistic:.0%} of cases, that of theta[{j}] is "
-            f"too {_HOW[reads]}."
+            "Draws of the posterior are told from the reference in "
+            f"{share_of(statistic * 2 * num, 2 * num)} of cases, that of theta[{j}] is too {_HOW[reads]}."
         )
     return Verdict("C2ST", level, statistic, p, num, permutation_resolution(null), sentence, reads, {"null": null})

@@ -27,10 +27,11 @@ from homing.diagnostics.bands import (
     uniform_resolution,
 )
 from homing.diagnostics.pairs import as_floats, as_log_weights, ranks_of
-from homing.diagnostics.verdict import Reads, Verdict, level_of
+from homing.diagnostics.verdict import Reads, Verdict, agreeing, level_of, share_of
 from homing.errors import ShapeError
 
-_LARGE = 0.15  # a difference between coverage and level that makes a posterior wrong: of a width 30 % too small
+_LARGE = 0.15  # a difference between coverage and level that makes a posterior wrong: of a width 30 % too small; and
+_SMALL = 0.04  # one too small to matter: of a width 8 % off
 
 
 def check_coverage(log_prob: Any, log_prob_draws: Any, *, log_weights: Any = None, seed: int = 0) -> Verdict:
@@ -80,15 +81,17 @@ def coverage_of(ranks: np.ndarray, num_draws: int) -> Verdict:
     at = int(np.argmax(np.abs(coverage - levels)))
     statistic = float(coverage[at] - levels[at])
     found: Reads = "conservative" if statistic > 0 else "overconfident"
-    level = level_of(p, found, abs(statistic) > _LARGE)
+    level = level_of(p, found, abs(statistic), _SMALL, _LARGE)
     reads: Reads = "" if level == "pass" else found
     low, high = uniform_band(n, num_draws, PICTURED)
     curves = {"levels": levels, "coverage": coverage, "band_low": low, "band_high": high}
     if level == "pass":
         sentence = f"Regions of the posterior hold the truth as often as they say, in {n} cases."
+        sentence = agreeing(sentence, p, f"{abs(statistic):.1%} of the cases")
     else:
         size = "large" if reads == "conservative" else "small"
         sentence = (
-            f"Regions are too {size}, those of {levels[at]:.0%} hold the truth in {coverage[at]:.0%} of {n} cases."
+            f"Regions are too {size}, those of {levels[at]:.0%} hold the truth in {share_of(coverage[at] * n, n)} of "
+            f"{n} cases."
         )
     return Verdict("coverage", level, statistic, p, n, uniform_resolution(n, num_draws, 1), sentence, reads, curves)

@@ -30,14 +30,15 @@ from homing.diagnostics.classifier import (
     permutation_resolution,
 )
 from homing.diagnostics.pairs import as_floats, as_pairs
-from homing.diagnostics.verdict import Reads, Verdict, level_of
+from homing.diagnostics.verdict import Reads, Verdict, agreeing, level_of
 from homing.errors import ShapeError
 
 _FOLDS = 5
 _LEAST_DRAWS = 20
 _LEAST_PAIRS = 2 * _FOLDS
 _MOST_COLUMNS = 6  # of x: the largest principal components of more
-_LARGE = 0.01  # a mean squared distance from one half that makes a posterior wrong: .1 off
+_LARGE = 0.01  # a mean squared distance from one half that makes a posterior wrong: .1 off; and
+_SMALL = 5e-4  # one too small to matter: .02 off
 _HOW = {"conservative": "wide", "overconfident": "narrow", "shifted": "far off"}
 
 
@@ -101,9 +102,10 @@ def check_local_c2st(theta: Any, draws: Any, x: Any, draws_o: Any, x_o: Any, *, 
     p = permutation_p_value(statistic, null)
     near = np.argsort(((seen - seen_o) ** 2).sum(1))[: max(n // 2, _LEAST_PAIRS)]
     found, j = comparison(within[near].reshape(-1, d), right[near])
-    level = level_of(p, found, statistic > _LARGE)
+    level = level_of(p, found, statistic, _SMALL, _LARGE)
     reads: Reads = "" if level == "pass" else found
     sentence = f"At x_o a classifier cannot tell the posterior's draws from right ones, by {n} pairs."
+    sentence = agreeing(sentence, p, f"probabilities that are {np.sqrt(statistic):.2g} off one half")
     if reads:
         sentence = f"At x_o a classifier finds the posterior of theta[{j}] too {_HOW[reads]}, by {n} pairs."
     curves = {"theta": draws_o, "probabilities": at_x_o, "statistic": np.array(statistic), "null": null}

@@ -42,9 +42,9 @@ def warn_if_unlike(predictive: Predictive | None, x_o: np.ndarray) -> None:
     """Warn of an observation that is unlike the data that the prior predicts."""
     if predictive is not None and predictive.is_unlike(x_o):
         warn(
-            f"x_o is unlike the {len(predictive.distances)} data that the prior predicts: it is "
-            f"{predictive.distance(x_o):.2g} times as far from their middle as half of them are, and at most "
-            f"{predictive.p_value(x_o):.1%} of them are as far. What is learned from simulations may be wrong there, "
-            "and no calibration shows it. See that x_o has the simulator's units and order of entries, and that prior "
+            f"x_o is unlike the {len(predictive.distances)} data that the prior predicts: "
+            f"{predictive.unlike_by(x_o)}, and at most {predictive.p_value(x_o):.1%} of them stray as far. "
+            "What is learned from simulations may be wrong there, and no calibration shows it. See that x_o has the "
+            "simulator's units and order of entries, and that prior "
             "and simulator allow for what it shows."
         )

@@ -26,10 +26,11 @@ from homing.diagnostics.bands import (
     uniform_resolution,
 )
 from homing.diagnostics.pairs import as_pairs, ranks_of
-from homing.diagnostics.verdict import Reads, Verdict, level_of
+from homing.diagnostics.verdict import Reads, Verdict, agreeing, level_of, share_of
 from homing.errors import ArgumentError, ShapeError
 
-_LARGE = 0.07  # a departure of the distribution function that makes a posterior wrong: of a width 30 % too small
+LARGE = 0.07  # a departure of the distribution function that makes a posterior wrong: of a width 30 % too small; and
+SMALL = 0.02  # one too small to matter: of a width 8 % off, or a shift by a twentieth of it
 
 
 def sbc_ranks(theta: Any, draws: Any, *, log_weights: Any = None, seed: int = 0) -> np.ndarray:
@@ -89,7 +90,7 @@ def check_ranks(ranks: Any, num_draws: int, *, name: str = "ranks") -> Verdict:
     difference = np.stack([shares_below(column, num_draws) - levels for column in ranks.T])
     statistic = float(np.abs(difference[worst]).max())
     found = reading(ranks[:, worst], num_draws)
-    level = level_of(p, found, statistic > _LARGE)
+    level = level_of(p, found, statistic, SMALL, LARGE)
     reads: Reads = "" if level == "pass" else found
     low, high = uniform_band(n, num_draws, PICTURED / d)
     curves = {
@@ -101,7 +102,9 @@ def check_ranks(ranks: Any, num_draws: int, *, name: str = "ranks") -> Verdict:
         "band_high": high - levels,
     }
     resolution = uniform_resolution(n, num_draws, d)
-    sentence = _sentence(reads, worst, float((ranks[:, worst] > num_draws / 2).mean()), n)
+    sentence = _sentence(reads, worst, int((ranks[:, worst] > num_draws / 2).sum()), n)
+    if level == "pass":
+        sentence = agreeing(sentence, p, f"{statistic:.1%} of the ranks of theta[{worst}]")
     return Verdict(name, level, statistic, p, n, resolution, sentence, reads, curves)
 
 
@@ -119,10 +122,11 @@ def _as_ranks(ranks: Any, num_draws: Any) -> tuple[np.ndarray, int]:
     return array.astype(int), int(num_draws)
 
 
-def _sentence(reads: Reads, j: int, above: float, n: int) -> str:
+def _sentence(reads: Reads, j: int, above: int, n: int) -> str:
     if reads == "":
         return f"Each parameter ranks among the posterior's draws as it should, in {n} cases."
     if reads == "shifted":
-        return f"The posterior of theta[{j}] is shifted, the truth is above its median in {above:.0%} of {n} cases."
+        share = share_of(above, n)
+        return f"The posterior of theta[{j}] is shifted, the truth is above its median in {share} of {n} cases."
     how = "narrow, the truth is too often" if reads == "overconfident" else "wide, the truth is too seldom"
     return f"The posterior of theta[{j}] is too {how} in its tails, by {n} cases."

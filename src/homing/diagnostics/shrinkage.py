@@ -20,13 +20,16 @@ import numpy as np
 
 from homing.diagnostics.classifier import PERMUTATIONS, permutation_p_value, permutation_resolution
 from homing.diagnostics.pairs import as_floats, as_pairs, normalised
-from homing.diagnostics.verdict import Reads, Verdict, level_of
+from homing.diagnostics.verdict import Level, Reads, Verdict, agreeing, level_of
 from homing.errors import ArgumentError, ShapeError
 
 _LEAST_DRAWS = 20
+_WIDER = -4.0  # the shrinkage below which a posterior is wider than a prior can make it: more than twice as wide
+_POINT = 1e-6  # of the prior's spread, below which float32 has no more than a few numbers
 _FURTHEST = 10.0  # standard deviations: how much further off one truth is tells nothing more
 _LARGE_SHIFT = 0.3  # of the mean z-score, and
-_LARGE_SQUARE = 1.5  # of the mean square: what makes a posterior wrong
+_LARGE_SQUARE = 0.5  # of the mean square, off one: what makes a posterior wrong; and
+_SMALL = 1 / 6  # the share of either that is too small to matter: .05 standard deviations, a width 4 % off
 
 
 def check_z_scores(
@@ -58,14 +61,18 @@ def check_z_scores(
     n, num_draws, d = draws.shape
     if num_draws < _LEAST_DRAWS:
         raise ShapeError(f"At least {_LEAST_DRAWS} draws at each of the data are needed, found {num_draws}.")
+    if prior_scale is not None and (
+        np.shape(prior_scale) != (d,) or (as_floats(prior_scale, "prior_scale") <= 0).any()
+    ):
+        raise ArgumentError(f"prior_scale must be {d} positive numbers, found {np.asarray(prior_scale).tolist()}.")
     scale = theta.std(0) if prior_scale is None else as_floats(prior_scale, "prior_scale")
-    if scale.shape != (d,) or (scale <= 0).any():
-        raise ArgumentError(f"prior_scale must be {d} positive numbers, found {scale.tolist()}.")
     weights = normalised(np.zeros((n, num_draws + 1)) if log_weights is None else log_weights)
     pool = np.concatenate([theta[:, None], draws], axis=1)
     around = pool - (weights[:, :, None] * pool).sum(1, keepdims=True)
     variance = (weights[:, :, None] * around**2).sum(1, keepdims=True)
-    z = np.clip(around / np.sqrt(np.maximum(variance, 1e-24)), -_FURTHEST, _FURTHEST)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        z = np.clip(np.nan_to_num(around / np.sqrt(variance)), -_FURTHEST, _FURTHEST)
+        shrinkage = 1 - variance[:, 0] / scale**2  # NaN where all parameters are one
     moments = _moments(z, weights, np.random.default_rng(seed))
     strays = np.abs(moments - moments.mean(1, keepdims=True)) / np.maximum(moments.std(1, keepdims=True), 1e-12)
     largest = strays.max(axis=(0, 2))
@@ -73,16 +80,20 @@ def check_z_scores(
     statistic, p = float(largest[0]), permutation_p_value(float(largest[0]), largest[1:])
     shift, square = moments[:, 0, j]
     found: Reads = "shifted" if kind == 0 else "overconfident" if square > 1 else "conservative"
-    level = level_of(p, found, bool(abs(shift) > _LARGE_SHIFT or square > _LARGE_SQUARE))
+    effect = max(abs(shift) / _LARGE_SHIFT, abs(square - 1) / _LARGE_SQUARE)
+    level = level_of(p, found, effect, _SMALL, 1.0)
     reads: Reads = "" if level == "pass" else found
+    error = 1.96 * np.array([z[:, 0, j].std(), (z[:, 0, j] ** 2).std()]) / np.sqrt(n)
     sentence = f"Truths lie as far from the posterior's mean as its spread says, in {n} cases."
+    sentence = agreeing(sentence, p, f"{abs(shift):.2g} standard deviations, and {np.sqrt(square):.2g} times as far")
     if reads == "shifted":
-        away = f"{abs(shift):.2g} standard deviations {'above' if shift > 0 else 'below'} its mean"
+        away = f"{abs(shift):.2g} ± {error[0]:.1g} standard deviations {'above' if shift > 0 else 'below'} its mean"
         sentence = f"The posterior of theta[{j}] is shifted, the truth lies {away} on average, in {n} cases."
     elif reads:
-        size = np.sqrt(square)
-        sentence = f"Truths of theta[{j}] lie {size:.2g} times as far from the mean as its spread says, in {n} cases."
-    curves = {"z_scores": z[:, 0], "shrinkage": 1 - variance[:, 0] / scale**2}
+        low, size, high = np.sqrt(np.maximum([square - error[1], square, square + error[1]], 0.0))
+        far = f"{size:.2g} ({low:.2g} to {high:.2g}) times as far from the mean as its spread says"
+        sentence = f"Truths of theta[{j}] lie {far}, in {n} cases."
+    curves = {"z_scores": z[:, 0], "shrinkage": shrinkage}
     return Verdict("z-scores", level, statistic, p, n, permutation_resolution(largest[1:]), sentence, reads, curves)
 
 
@@ -97,15 +108,17 @@ def _moments(z: np.ndarray, weights: np.ndarray, rng: np.random.Generator) -> np
 
 
 def check_shrinkage(draws: Any, prior_draws: Any) -> Verdict:
-    """How much narrower the posterior is than the prior. It passes always: to be told little is not wrong.
+    """How much narrower the posterior is than the prior. To be told little is not wrong; a point is no posterior.
 
     Args:
         draws: Draws of the posterior, shape (m, d).
         prior_draws: Draws of the prior, shape (k, d).
 
     Returns:
-        The verdict. Its statistic is the shrinkage of the parameter of which the data told least. Curves: `shrinkage`
-        (d,).
+        The verdict. Its statistic is the shrinkage of the parameter of which the data told least. It fails where the
+        draws of a parameter are one number, to a millionth of the prior's spread, takes care where they are more than
+        twice as wide as the prior's, and passes otherwise. Curves:
+        `shrinkage` (d,).
 
     Raises:
         ShapeError, ArgumentError: If the samples do not fit each other, or are not finite.
@@ -127,5 +140,20 @@ def check_shrinkage(draws: Any, prior_draws: Any) -> Verdict:
     if len(unknown):
         sentence = f"The data told nothing of {', '.join(f'theta[{j}]' for j in unknown)}."
     least = float(shrinkage.min())
+    level: Level = "pass"
     reads: Reads = "as prior" if len(unknown) else ""
-    return Verdict("shrinkage", "pass", least, None, len(draws), None, sentence, reads, {"shrinkage": shrinkage})
+    wide = np.flatnonzero(shrinkage < _WIDER)
+    if len(wide):
+        level, reads = "care", "conservative"
+        sentence = (
+            f"The posterior of {', '.join(f'theta[{j}]' for j in wide)} is wider than the prior: its variance is "
+            f"{1 - least:.2g} times the prior's, where the prior is a standard normal."
+        )
+    points = np.flatnonzero(draws.std(0) <= _POINT * prior_draws.std(0))
+    if len(points):
+        level, reads = "fail", "overconfident"
+        sentence = (
+            f"The posterior of {', '.join(f'theta[{j}]' for j in points)} is a point: its {len(draws)} draws are one "
+            "number, to a millionth of the prior's spread."
+        )
+    return Verdict("shrinkage", level, least, None, len(draws), None, sentence, reads, {"shrinkage": shrinkage})

@@ -25,10 +25,9 @@ from homing.diagnostics.bands import (
     uniform_resolution,
 )
 from homing.diagnostics.pairs import as_floats, as_pairs, ranks_of
-from homing.diagnostics.verdict import Reads, Verdict, level_of
+from homing.diagnostics.ranks import LARGE, SMALL
+from homing.diagnostics.verdict import Reads, Verdict, agreeing, level_of, share_of
 from homing.errors import ShapeError
-
-_LARGE = 0.07  # a difference between coverage and level that makes a posterior wrong: of a width 30 % too small
 
 
 def check_tarp(theta: Any, draws: Any, *, references: Any = None, log_weights: Any = None, seed: int = 0) -> Verdict:
@@ -70,13 +69,14 @@ def check_tarp(theta: Any, draws: Any, *, references: Any = None, log_weights: A
     at = int(np.argmax(np.abs(coverage - levels)))
     statistic, p = float(coverage[at] - levels[at]), uniform_p_value(ranks, num_draws)
     found = reading(ranks, num_draws)
-    level = level_of(p, found, abs(statistic) > _LARGE)
+    level = level_of(p, found, abs(statistic), SMALL, LARGE)
     reads: Reads = "" if level == "pass" else found
     low, high = uniform_band(n, num_draws, PICTURED)
     sentence = f"Balls about random points hold the truth as often as they say, in {n} cases."
+    sentence = agreeing(sentence, p, f"{abs(statistic):.1%} of the cases")
     if reads:
         how = "seldom" if statistic < 0 else "often"
-        share = f"those of {levels[at]:.0%} in {coverage[at]:.0%} of {n} cases"
+        share = f"those of {levels[at]:.0%} in {share_of(coverage[at] * n, n)} of {n} cases"
         sentence = f"Balls about random points hold the truth too {how}, {share}."
     curves = {"levels": levels, "coverage": coverage, "band_low": low, "band_high": high}
     return Verdict("TARP", level, statistic, p, n, uniform_resolution(n, num_draws, 1), sentence, reads, curves)

@@ -2,9 +2,10 @@
 
 A diagnostic is a function from arrays to a `Verdict`; a `Check` is several of them about one posterior, and one answer.
 
-All of them judge by the same rule (`level_of`), at Bonferroni's levels. A departure that a right posterior would show
-in less than one case in two hundred is something to know. One that it would show in less than one in two thousand, and
-that is large besides, means that the posterior is wrong, unless it is wrong on the safe side: too wide. Eight
+All of them judge by the same rule (`level_of`), at Bonferroni's levels, and by how large a departure is: with enough
+simulations any is found. One that a right posterior would show in less than one case in two hundred, and that is not
+too small to matter, is something to know. One that it would show in less than one in two thousand, and that is large
+besides, means that the posterior is wrong, unless it is wrong on the safe side: too wide. Eight
 diagnostics of a check are judged so, and one in a hundred right observations counts as unlike what the prior predicts,
 and one as unlike what the posterior does. So a whole check, however its diagnostics depend on each other, finds by
 their p-values something to know in at most six right posteriors in a hundred. Holm's levels would give the same
@@ -16,11 +17,12 @@ Source: Holm, *A simple sequentially rejective multiple test procedure*, 1979, h
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
+from scipy.special import betaincinv
 
 from homing.simulation.keeper import StoreError
 from homing.simulation.typed import check_type, from_json
@@ -67,16 +69,74 @@ class Verdict:
         return f"{self.name}: {self.sentence}"
 
 
-def level_of(p_value: float, reads: Reads = "", is_large: bool = True) -> Level:
+def level_of(
+    p_value: float, reads: Reads = "", effect: float = np.inf, small: float = 0.0, large: float = 0.0
+) -> Level:
     """The level of a departure; a posterior that is too wide is never wrong for it.
+
+    Args:
+        p_value: How often a right posterior shows as much.
+        reads: What kind of departure it is.
+        effect: How large it is, in a unit that does not depend on the number of simulations.
+        small: The effect below which it does not matter.
+        large: The effect above which a posterior is wrong.
 
     Example:
         >>> level_of(0.5), level_of(0.004), level_of(1e-4), level_of(1e-4, "conservative")
         ('pass', 'care', 'fail', 'care')
+        >>> [level_of(1e-9, "shifted", effect, small=0.05, large=0.3) for effect in (0.01, 0.1, 0.5)]
+        ['pass', 'care', 'fail']
     """
-    if p_value > CARE:
+    if p_value > CARE or effect < small:
         return "pass"
-    return "fail" if p_value <= FAIL and is_large and reads != "conservative" else "care"
+    return "fail" if p_value <= FAIL and effect > large and reads != "conservative" else "care"
+
+
+def untold(name: str, why: str | Exception, level: Level = "care") -> Verdict:
+    """The verdict where something cannot be computed.
+
+    Example:
+        >>> untold("coverage", ValueError("no rows")).sentence
+        'Coverage cannot be told: no rows.'
+    """
+    said = " ".join(str(why).split()) or type(why).__name__
+    return Verdict(name, level, 0.0, None, 0, None, f"{name[0].upper()}{name[1:]} cannot be told: {said.rstrip('.')}.")
+
+
+def attempt(verdicts: list[Verdict], name: str, make: Callable[[], Verdict | Iterable[Verdict] | None]) -> None:
+    """Add what `make` gives to the verdicts; where it raises, one that says so.
+
+    Memory that runs out and files that cannot be written are no matter of the posterior, and raised.
+    """
+    try:
+        made = make()
+    except (MemoryError, OSError):
+        raise
+    except Exception as error:
+        made = untold(name, error)
+    verdicts += [made] if isinstance(made, Verdict) else made or []
+
+
+def share_of(count: float, n: int) -> str:
+    """A share as it was found in n cases, and where it lies with 95 % confidence (Clopper, Pearson).
+
+    Example:
+        >>> share_of(30, 100), share_of(2, 2)
+        ('30% (21 to 40%)', '100% (16 to 100%)')
+    """
+    low, high = share_interval(count, n)
+    return f"{count / n:.0%} ({100 * low:.0f} to {high:.0%})"
+
+
+def share_interval(count: float, n: int) -> tuple[float, float]:
+    """Between which shares one that was found `count` times in n lies, with 95 % confidence."""
+    low = float(betaincinv(count, n - count + 1, 0.025)) if count > 0 else 0.0
+    return low, float(betaincinv(count + 1, n - count, 0.975)) if count < n else 1.0
+
+
+def agreeing(sentence: str, p_value: float, size: str) -> str:
+    """The sentence of a verdict that passes; with the size of a departure that is there, and too small to matter."""
+    return sentence if p_value > CARE else f"{sentence.removesuffix('.')}, but for {size}: too little to matter."
 
 
 @dataclass(frozen=True, repr=False)
@@ -135,7 +195,7 @@ class Check:
         for verdict in self.verdicts:
             finds = "" if verdict.resolution is None else f"{verdict.resolution:.2g}"
             p = "" if verdict.p_value is None else f"{verdict.p_value:.3f}"
-            numbers = f"{verdict.statistic:.3g}", finds, p, f"{verdict.n:,}"
+            numbers = f"{verdict.statistic:.3g}" if verdict.n else "", finds, p, f"{verdict.n:,}"
             rows.append((verdict.name, verdict.level, verdict.reads, *numbers))
         widths = [max(map(len, column)) for column in zip(*rows)]
         padded = [[f"{cell:{side}{width}}" for cell, side, width in zip(row, "<<<>>>>", widths)] for row in rows]

@@ -6,6 +6,9 @@ training: an average over a thousand pixels differs little from one x to the nex
 learning. Averages are also what simple statistics are made of. Those, `summary`, are what the density's linear base is
 a regression on, so that the network starts from the answer that a few statistics give and has the rest to learn.
 
+What the first data do not reach is not extrapolated to: statistics are held within the range that they had there, and
+raw features far beyond it are drawn in. Cubes of a variance that no data have would take the answer anywhere.
+
 Sources: Salimans, Kingma, *Weight Normalization*, 2016, https://arxiv.org/abs/1602.07868, section 3 (scales from the
     first data); Radev, Mertens, Voss, Ardizzone, Köthe, *BayesFlow: Learning complex stochastic models with invertible
     neural networks*, 2020, https://arxiv.org/abs/2003.06281 (embeddings trained jointly with the density).
@@ -30,7 +33,10 @@ from homing.estimators.standardize import Standardize, ZScore, fit_standardize
 from homing.programs import Program
 
 GAIN = 1.68  # silu of a standard normal has a root mean square of 1 / 1.68
-_ROWS = 256  # data from which the raw features' mean and standard deviation are taken
+_ROWS = 256  # data from which the raw features' mean and standard deviation are taken, and
+_MOST_ROWS = 4096  # the statistics' range
+_SLACK = 0.05  # of the range, beyond it
+_LINEAR = 10.0  # standard deviations beyond which a raw feature grows logarithmically
 
 
 class Dense(eqx.Module):
@@ -74,9 +80,29 @@ class EmbeddingNet(eqx.Module):
     loc: Array  # (k,)
     scale: Array  # (k,)
     head: tuple[Dense, ...]
+    low: Array | None = None  # (p,), of the statistics; None in files of before they were held within a range
+    high: Array | None = None
+
+    def summary(self, x: Any) -> Any:
+        """The body's simple statistics, NumPy or JAX, from shape (..., *x_shape) to (..., p), within their range."""
+        return self._held(self.body.summary(x))
+
+    def _held(self, summary: Any) -> Any:
+        if self.low is None or self.high is None:
+            return summary
+        low, high = jax.lax.stop_gradient(self.low), jax.lax.stop_gradient(self.high)
+        if library_of_arrays(summary) is np:
+            return np.clip(summary, np.asarray(low), np.asarray(high))
+        return jnp.clip(summary, low, high)
 
     def __call__(self, x: Array) -> Array:
-        h = (self.body(x) - jax.lax.stop_gradient(self.loc)) / jax.lax.stop_gradient(self.scale)
+        raw = self.body(x)
+        if self.low is not None:
+            raw = jnp.concatenate([raw[: -len(self.low)], self._held(raw[-len(self.low) :])])
+        h = (raw - jax.lax.stop_gradient(self.loc)) / jax.lax.stop_gradient(self.scale)
+        if self.low is not None:
+            beyond = jnp.maximum(jnp.abs(h) - _LINEAR, 0.0)
+            h = jnp.sign(h) * (jnp.minimum(jnp.abs(h), _LINEAR) + jnp.log1p(beyond))
         for layer in self.head[:-1]:
             h = jax.nn.silu(layer(h))
         return self.head[-1](h)
@@ -145,16 +171,25 @@ class Embedding(ABC):
         raw = np.asarray(_raw_features(body, x[np.linspace(0, len(x) - 1, _ROWS).astype(int)]))
         loc, scale = raw.mean(0), raw.std(0)
         loc, scale = jax.device_put((loc, np.where(scale > 1e-5, scale, 1.0).astype(np.float32)))
-        return EmbeddingNet(body, loc, scale, dense_layers(rng, (raw.shape[1], *self._hidden(), self.out_features)))
+        low, high = _range(body.summary(x[np.linspace(0, len(x) - 1, min(len(x), _MOST_ROWS)).astype(int)]))
+        head = dense_layers(rng, (raw.shape[1], *self._hidden(), self.out_features))
+        return EmbeddingNet(body, loc, scale, head, low, high)
 
     def _hidden(self) -> tuple[int, ...]:
         """Widths of the head's hidden layers."""
         return (self.hidden_features,)
 
 
+def _range(summary: np.ndarray) -> tuple[Array, Array]:
+    """Between what statistics of data, shape (n, p), lie, and a little beyond."""
+    low, high = summary.min(0), summary.max(0)
+    slack = _SLACK * (high - low)
+    return jax.device_put(((low - slack).astype(np.float32), (high + slack).astype(np.float32)))
+
+
 def simple_features(embedding: Any, x: Any) -> Any:
     """What the linear base is a regression on, from data of shape (n, *x_shape) to (n, p), NumPy or JAX."""
-    return embedding.body.summary(x) if isinstance(embedding, EmbeddingNet) else x.reshape(len(x), -1)
+    return embedding.summary(x) if isinstance(embedding, EmbeddingNet) else x.reshape(len(x), -1)
 
 
 def powers(values: Any) -> Any:

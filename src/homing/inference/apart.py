@@ -35,6 +35,14 @@ class Apart:
         """How many plans were simulated, or found to be."""
         return len(self._done)
 
+    def check_simulator(self) -> None:
+        """Raise ArgumentError if there is no simulator."""
+        if self._campaign.simulator is None:
+            raise ArgumentError(
+                "There is no simulator to check with: give one, SNPE(simulator, prior), or check with "
+                "num_simulations=0, by what is known without."
+            )
+
     def simulate(self, num: int, proposal: Proposal, of: str | None) -> tuple[np.ndarray, np.ndarray]:
         """Simulate, unless the store has it: theta (n, d) and x (n, *x_shape) of what was valid, n <= num.
 
@@ -53,12 +61,8 @@ class Apart:
         self, num: int, num_trials: int, proposal: Proposal, of: str | None
     ) -> tuple[np.ndarray, np.ndarray]:
         """The same with several trials for each theta: x (n, num_trials, *x_shape) where all of a set are valid."""
+        self.check_simulator()
         campaign, store = self._campaign, self._campaign.store
-        if campaign.simulator is None:
-            raise ArgumentError(
-                "There is no simulator to check with: give one, SNPE(simulator, prior), or check with "
-                "num_simulations=0, by what is known without."
-            )
         what = {"name": proposal.name, "parts": None, "asked": num, "trials": num_trials}
         what |= {"of": of, "after": campaign.newest}
         number = next((number for number in store.rounds if self._is_open(number, what)), None)

@@ -43,6 +43,8 @@ from homing.diagnostics import (
 )
 from homing.diagnostics.pairs import normalised
 from homing.diagnostics.predictive import LEAST_ROWS
+from homing.diagnostics.verdict import attempt
+from homing.errors import ArgumentError
 from homing.inference.apart import Apart
 from homing.inference.campaign import Campaign
 from homing.inference.left_out import check_left_out, contained
@@ -62,7 +64,9 @@ _DRAWS = 512  # of the posterior, at each of the data
 _FEW_DRAWS = 100  # of these, where all must weigh the same
 _AT_X_O = 2048
 _LEAST_PAIRS = 10
+_LEAST_DISTINCT = 0.5  # share of the parameters that were simulated with
 _LEAST_EFFECTIVE = 50.0  # draws, for equal ones to be made of them
+_FEWEST_EFFECTIVE = 5.0  # draws, for ranks among them to tell anything
 _EPSILON = 0.05  # share of the posterior that the region leaves out
 _LARGEST = 1e30  # of a log density
 _LIKE_X_O = 0.05  # share of the region's rows whose data count as like x_o
@@ -88,32 +92,79 @@ def check_run(
         num_simulations: How many simulations to spend, failed ones included; none if 0.
     """
     x_o = None if posterior.default_x is None else posterior.condition_of()
+    if num_simulations:
+        apart.check_simulator()
     if x_o is not None and x_o.shape != posterior.x_shape:
         return _of_trials(campaign, apart, posterior, x_o, num_simulations)
-    of = identity(posterior, x_o)
     seed = random.word(campaign.seed, "check", campaign.newest, apart.count)
-    proposal = _where(campaign, posterior, x_o, seed)
-    region = proposal.region if isinstance(proposal, TruncatedPrior) else None
     verdicts = [] if x_o is None else list(posterior.check())
     if x_o is not None:
-        verdicts += _from_rows(campaign, posterior, method, learned_last, x_o)
-    about = 0 if x_o is None else num_simulations // 2
-    near = num_simulations - about
-    pools: list[_Pool | None] = []
-    if near:
-        pools.append(_pool_near(posterior, region, *apart.simulate(near, proposal, of), seed))
-        verdicts += _near(posterior, x_o, region, pools[-1], seed)
-    if x_o is not None and about:
-        theta, x = apart.simulate(about, FromPosterior(posterior, x_o), of)
-        pools.append(_pool_about(posterior, x_o, _last_region(campaign), theta, x, seed))
-        verdicts += _about_x_o(x_o, x, pools[-1], seed)
-    verdicts += _z_scores(pools, seed)
+        _from_rows(verdicts, campaign, posterior, method, learned_last, x_o)
+    pools = _simulated(verdicts, campaign, apart, posterior, x_o, num_simulations, seed)
+    attempt(verdicts, "z-scores", lambda: _z_scores(pools, seed))
     if pools and all(pool is None for pool in pools):
         found = f"too few of {num_simulations} simulations can be compared with, {_LEAST_PAIRS} pairs are needed"
         verdicts.append(_not_calibrated(found))
     check = Check(tuple(verdicts), num_simulations)
     apart.keep(check)
     return check
+
+
+def _simulated(
+    verdicts: list[Verdict],
+    campaign: Campaign,
+    apart: Apart,
+    posterior: Posterior,
+    x_o: np.ndarray | None,
+    num_simulations: int,
+    seed: int,
+) -> list[_Pool | None]:
+    """Simulate both halves, and add what they tell; returns what can be compared of each."""
+    of = identity(posterior, x_o)
+    about = 0 if x_o is None else num_simulations // 2
+    pools: list[_Pool | None] = []
+
+    def near() -> list[Verdict]:
+        pools.append(None)
+        proposal = _where(campaign, posterior, x_o, seed)
+        region = proposal.region if isinstance(proposal, TruncatedPrior) else None
+        theta, x = _distinct(*apart.simulate(num_simulations - about, proposal, of))
+        pools[-1] = _pool_near(posterior, region, theta, x, seed)
+        return _near(posterior, x_o, region, pools[-1], seed)
+
+    def beside(x_o: np.ndarray) -> list[Verdict]:
+        pools.append(None)
+        theta, x = _distinct(*apart.simulate(about, FromPosterior(posterior, x_o), of))
+        found: list[Verdict] = []
+        attempt(found, "predictive", lambda: check_predictive(x_o, x) if len(x) >= LEAST_ROWS else None)
+        attempt(found, "posterior SBC", lambda: _sbc_about(theta, x))
+        return found
+
+    def _sbc_about(theta: np.ndarray, x: np.ndarray) -> list[Verdict]:
+        assert x_o is not None
+        pools[-1] = _pool_about(posterior, x_o, _last_region(campaign), theta, x, seed)
+        return [] if pools[-1] is None else [_posterior_sbc(pools[-1], seed)]
+
+    if num_simulations:
+        attempt(verdicts, "calibration", near)
+    if x_o is not None and about:
+        attempt(verdicts, "calibration about x_o", lambda: beside(x_o))
+    return pools
+
+
+def _distinct(theta: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of parameters that are not repeated: no p-value is of more pairs than there are.
+
+    Raises:
+        ArgumentError: If most are repeated.
+    """
+    rows = np.sort(np.unique(theta, axis=0, return_index=True)[1])
+    if len(rows) < _LEAST_DISTINCT * len(theta):
+        raise ArgumentError(
+            f"{len(rows)} of the {len(theta)} parameters that were simulated with are distinct, and pairs of one "
+            "parameter do not count twice"
+        )
+    return theta[rows], x[rows]
 
 
 def _of_trials(campaign: Campaign, apart: Apart, posterior: Posterior, x_o: np.ndarray, asked: int) -> Check:
@@ -125,13 +176,20 @@ def _of_trials(campaign: Campaign, apart: Apart, posterior: Posterior, x_o: np.n
             needed = f"{_LEAST_PAIRS} sets of as many take {_LEAST_PAIRS * num_trials} simulations"
             verdicts.append(_not_calibrated(f"nothing was simulated: x_o is {num_trials} trials, and {needed}"))
         return Check(tuple(verdicts))
-    theta, x = apart.simulate_sets(num, num_trials, FromPosterior(posterior, x_o), identity(posterior, x_o))
-    pool = _pool_about(posterior, x_o, _last_region(campaign), theta, x, seed)
-    if pool is None:
-        verdicts.append(_not_calibrated(f"{len(theta)} of {num} sets can be used, and {_LEAST_PAIRS} are needed"))
-    for verdict in [] if pool is None else [_posterior_sbc(pool, seed), *_z_scores([pool], seed)]:
-        sentence = f"By sets of {num_trials} trials, {verdict.sentence[0].lower()}{verdict.sentence[1:]}"
-        verdicts.append(replace(verdict, sentence=sentence))
+
+    def by_sets() -> list[Verdict]:
+        proposal = FromPosterior(posterior, x_o)
+        theta, x = _distinct(*apart.simulate_sets(num, num_trials, proposal, identity(posterior, x_o)))
+        pool = _pool_about(posterior, x_o, _last_region(campaign), theta, x, seed)
+        if pool is None:
+            return [_not_calibrated(f"{len(theta)} of {num} sets can be used, and {_LEAST_PAIRS} are needed")]
+        found: list[Verdict] = []
+        attempt(found, "posterior SBC", lambda: _posterior_sbc(pool, seed))
+        attempt(found, "z-scores", lambda: _z_scores([pool], seed))
+        start = f"By sets of {num_trials} trials, "
+        return [replace(v, sentence=f"{start}{v.sentence[0].lower()}{v.sentence[1:]}") for v in found]
+
+    attempt(verdicts, "calibration", by_sets)
     check = Check(tuple(verdicts), num * num_trials)
     apart.keep(check)
     return check
@@ -167,18 +225,23 @@ def _last_region(campaign: Campaign) -> Region | None:
 
 
 def _from_rows(
-    campaign: Campaign, posterior: Posterior, method: Method | None, learned_last: bool, x_o: np.ndarray
-) -> list[Verdict]:
-    """What the simulations tell that there are."""
+    verdicts: list[Verdict],
+    campaign: Campaign,
+    posterior: Posterior,
+    method: Method | None,
+    learned_last: bool,
+    x_o: np.ndarray,
+) -> None:
+    """Add what the simulations tell that there are."""
     direct = direct_side(posterior)
     if direct is None or not campaign.newest or campaign.records[campaign.newest].rolled_back:
-        return []  # after a round that was not used, its rows are not those that were learned from
+        return  # after a round that was not used, its rows are not those that were learned from
     region = _last_region(campaign)
     counts = not isinstance(posterior, HybridPosterior) or posterior.share > 0
-    found = [check_left_out(campaign, direct, method, x_o, region) if learned_last and counts else None]
+    if learned_last and counts:
+        attempt(verdicts, "left-out rows", lambda: check_left_out(campaign, direct, method, x_o, region))
     if region is not None:
-        found.append(_truncation(campaign, direct, x_o, region))
-    return [verdict for verdict in found if verdict is not None]
+        attempt(verdicts, "truncation", lambda: _truncation(campaign, direct, x_o, region))
 
 
 def _truncation(campaign: Campaign, direct: DirectPosterior, x_o: np.ndarray, region: Region) -> Verdict:
@@ -238,7 +301,11 @@ def _pool_about(
     truths, x = truths[kept], x[kept]
     size = 8 * max(_DRAWS, len(truths))  # enough for what they share not to show in their ranks
     bank = prior.to_normal(posterior.draw(size, x_o, random.word(seed, "bank"), False))
-    chosen = random.generator(seed, "bank").integers(len(bank), size=(len(truths), _DRAWS))
+    bank = bank[~np.isin(bank[:, 0], truths[:, 0])]  # no truth is among the draws that it is compared with
+    if len(bank) < 2 * _DRAWS:
+        return None
+    rng = random.generator(seed, "bank")
+    chosen = np.stack([rng.choice(len(bank), _DRAWS, replace=False, shuffle=False) for _ in truths])
     z = np.concatenate([truths[:, None], bank[chosen]], axis=1)
     told = _told_by(posterior, z, x, seed)
     return _Pool(z, _from_normal(posterior, z), np.where(_inside(region, z), told, -np.inf), told)
@@ -278,14 +345,24 @@ def _near(
     if pool is None:
         return []
     log_prob, weights = pool.log_prob, pool.log_weights
-    verdicts = [
-        check_coverage(log_prob[:, 0], log_prob[:, 1:], log_weights=weights, seed=seed),
-        check_ranks(sbc_ranks(pool.theta[:, 0], pool.theta[:, 1:], log_weights=weights, seed=seed), _DRAWS),
-        check_tarp(pool.z[:, 0], pool.z[:, 1:], log_weights=weights, seed=seed),
-    ]
+    verdicts: list[Verdict] = []
+    effective = float(effective_draws(weights).mean())
+    if effective < _FEWEST_EFFECTIVE:
+        why = f"{effective:.0f} of {_DRAWS} draws at each of {len(weights)} data count"
+        return [_not_calibrated(f"the posterior at data like x_o is elsewhere than what made them, {why}")]
+    attempt(
+        verdicts, "coverage", lambda: check_coverage(log_prob[:, 0], log_prob[:, 1:], log_weights=weights, seed=seed)
+    )
+    attempt(verdicts, "ranks", lambda: _ranks(pool, seed))
+    attempt(verdicts, "TARP", lambda: check_tarp(pool.z[:, 0], pool.z[:, 1:], log_weights=weights, seed=seed))
     if x_o is not None:
-        verdicts += _at_x_o(posterior, x_o, region, pool, seed)
+        attempt(verdicts, "L-C2ST", lambda: _at_x_o(posterior, x_o, region, pool, seed))
     return verdicts
+
+
+def _ranks(pool: _Pool, seed: int) -> Verdict:
+    ranks = sbc_ranks(pool.theta[:, 0], pool.theta[:, 1:], log_weights=pool.log_weights, seed=seed)
+    return check_ranks(ranks, _DRAWS)
 
 
 def _at_x_o(posterior: Posterior, x_o: np.ndarray, region: Region | None, pool: _Pool, seed: int) -> list[Verdict]:
@@ -303,14 +380,6 @@ def _at_x_o(posterior: Posterior, x_o: np.ndarray, region: Region | None, pool: 
     verdict = check_local_c2st(pool.z[rows, 0], draws, draws.mean(1), at_x_o, at_x_o.mean(0), seed=seed)
     shown = {**verdict.curves, "theta": posterior.prior.from_normal(at_x_o)}  # pictures are of parameters, not of z
     return [replace(verdict, curves=shown)]
-
-
-def _about_x_o(x_o: np.ndarray, x: np.ndarray, pool: _Pool | None, seed: int) -> list[Verdict]:
-    """Posterior SBC and the posterior predictive check, by data that draws of the posterior at x_o made."""
-    verdicts = [check_predictive(x_o, x)] if len(x) >= LEAST_ROWS else []
-    if pool is not None:
-        verdicts.append(_posterior_sbc(pool, seed))
-    return verdicts
 
 
 def _posterior_sbc(pool: _Pool, seed: int) -> Verdict:

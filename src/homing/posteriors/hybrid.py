@@ -17,6 +17,7 @@ import numpy as np
 
 from homing import random
 from homing.diagnostics import Verdict, check_agreement
+from homing.diagnostics.verdict import attempt
 from homing.posteriors.conditionals import Conditionals, paired
 from homing.posteriors.direct import DirectPosterior
 from homing.posteriors.posterior import Posterior
@@ -98,13 +99,17 @@ class HybridPosterior(Posterior):
     def _log_joint_pairs(self, m: int, z: np.ndarray, x: np.ndarray) -> np.ndarray:
         return self.likelihood.log_likelihood_pairs(m, z, x) + self.prior.log_prob_normal(z)
 
-    def _audits(self, x: np.ndarray) -> list[Verdict]:
+    def _audit(self, verdicts: list[Verdict], x: np.ndarray) -> None:
+        attempt(verdicts, "two sides", lambda: self._agreement(x))
+        super()._audit(verdicts, x)
+
+    def _agreement(self, x: np.ndarray) -> Verdict:
         side = self.side(x)
         agreement = check_agreement(side.effective, side.khat, CANDIDATES // 2)
         if self.share == 0:
             sentence = f"{agreement.sentence.removesuffix('.')}; the posterior is the likelihood's alone."
             agreement = replace(agreement, sentence=sentence)
-        return [agreement, *super()._audits(x)]
+        return agreement
 
     def at_each(self, x: np.ndarray, num: int, seed: int) -> Conditionals:
         """As `Posterior.at_each`: the direct side proposes, and its draws give the likelihood's constants, too."""

@@ -14,6 +14,7 @@ import numpy as np
 
 from homing import random
 from homing.diagnostics import Predictive, Verdict
+from homing.diagnostics.verdict import attempt
 from homing.errors import ArgumentError
 from homing.posteriors.posterior import Posterior
 from homing.posteriors.sampled import SampledPosterior, sampler_verdict, worst
@@ -121,10 +122,14 @@ class EnsemblePosterior(Posterior):
         at = self.condition_of(x)
         return worst([info for member in self.posteriors if (info := member.sampling_info(at))])
 
-    def _audits(self, x: np.ndarray) -> list[Verdict]:
+    def _audit(self, verdicts: list[Verdict], x: np.ndarray) -> None:
+        if self._sampled:
+            attempt(verdicts, "sampler", lambda: self._sampler(x))
+        super()._audit(verdicts, x)
+
+    def _sampler(self, x: np.ndarray) -> Verdict:
         num = sum(len(member.side(x).z) for member in self._sampled)
-        told = [sampler_verdict(worst([member.sampling_info(x) for member in self._sampled]), num)] if num else []
-        return [*told, *super()._audits(x)]
+        return sampler_verdict(worst([member.sampling_info(x) for member in self._sampled]), num)
 
     @property
     def _sampled(self) -> list[SampledPosterior]:

@@ -28,6 +28,7 @@ from homing.diagnostics import (
     check_shrinkage,
     warn_if_unlike,
 )
+from homing.diagnostics.verdict import attempt, untold
 from homing.errors import ObservationError, ShapeError
 from homing.forks import brief
 from homing.posteriors.boundary import Boundary, boundary_mass
@@ -295,19 +296,35 @@ class Posterior(ABC):
             ['misspecification', 'bounds', 'shrinkage']
         """
         observed = self.condition_of(x)
-        known = [] if self.predicted is None else [check_misspecification(self.predicted, observed)]
-        return Check((*known, *self._audits(observed)))
+        verdicts: list[Verdict] = []
+        predicted = self.predicted
+        if predicted is not None:
+            attempt(verdicts, "misspecification", lambda: check_misspecification(predicted, observed))
+        self._audit(verdicts, observed)
+        return Check(tuple(verdicts))
 
-    def _audits(self, x: np.ndarray) -> list[Verdict]:
-        """What the posterior tells of itself at an x of shape x_shape."""
-        z = self.draw_normal(_CHECK_DRAWS, x, random.word(self._seed, "check"))
+    def _audit(self, verdicts: list[Verdict], x: np.ndarray) -> None:
+        """Add what the posterior tells of itself at an x of shape x_shape."""
+        attempt(verdicts, "members", lambda: self._disagreement(x))
+        try:
+            z = self.draw_normal(_CHECK_DRAWS, x, random.word(self._seed, "check"))
+            z = self.prior.to_normal(self.prior.from_normal(z))  # what a user is given: bounds are numbers
+        except (MemoryError, OSError):
+            raise
+        except Exception as error:
+            verdicts.append(untold("shrinkage", f"the posterior cannot be drawn from at x, {error}", "fail"))
+            return
+        odd = int((~np.isfinite(z)).any(1).sum())
+        if odd:
+            verdicts.append(untold("shrinkage", f"{odd} of {len(z)} draws of the posterior are no numbers", "fail"))
+            return
+        prior_draws = self.prior.to_normal(self.prior.sample(random.generator(self._seed, "check"), _CHECK_DRAWS))
+        attempt(verdicts, "bounds", lambda: self._at_bounds(z))
+        attempt(verdicts, "shrinkage", lambda: check_shrinkage(z, prior_draws))
+
+    def _at_bounds(self, z: np.ndarray) -> Verdict:
         boundary = boundary_mass(z, self.prior)
-        prior_draws = self.prior.sample(random.generator(self._seed, "check"), _CHECK_DRAWS)
-        return [
-            *self._disagreement(x),
-            check_boundary(boundary.mass, boundary.where, len(z)),
-            check_shrinkage(z, self.prior.to_normal(prior_draws)),
-        ]
+        return check_boundary(boundary.mass, boundary.where, len(z))
 
     def _disagreement(self, x: np.ndarray) -> list[Verdict]:
         """Whether the members of an ensemble agree at x; nothing of one alone."""

@@ -21,6 +21,7 @@ import numpy as np
 from homing import random
 from homing.arrays import to_numpy
 from homing.diagnostics import Predictive, Verdict, check_disagreement, check_sampler
+from homing.diagnostics.verdict import attempt
 from homing.errors import ArgumentError, warn
 from homing.forks import brief
 from homing.posteriors.conditionals import Conditionals
@@ -231,9 +232,9 @@ class SampledPosterior(Posterior):
         ratios = ratios - _log_mean(ratios, np.zeros(len(ratios)))
         return float(np.maximum((np.exp(ratios) * ratios).mean(), 0.0))
 
-    def _audits(self, x: np.ndarray) -> list[Verdict]:
-        side = self.side(x)
-        return [sampler_verdict(side.info, len(side.z)), *super()._audits(x)]
+    def _audit(self, verdicts: list[Verdict], x: np.ndarray) -> None:
+        attempt(verdicts, "sampler", lambda: sampler_verdict(self.side(x).info, len(self.side(x).z)))
+        super()._audit(verdicts, x)
 
     def _disagreement(self, x: np.ndarray) -> list[Verdict]:
         nats = self.disagreement(x, 0)
