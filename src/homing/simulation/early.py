@@ -1,7 +1,7 @@
 """What is finished while a long simulation runs is handed over before its task comes back.
 
 A task comes back after a quarter of a second, unless a simulation that takes longer has begun by then. What the task
-had finished before would wait for it, and be lost with it. So a second thread looks after half a second what there is,
+had finished before would wait for it, and be lost with it. So a second thread looks four times a second what there is,
 and hands it over; when the task comes back, it comes once more with all the others. A worker process hands it over as a
 file in a folder of the run's: unlike a pipe, it is never found half written where the worker is killed.
 """
@@ -22,11 +22,11 @@ import numpy as np
 from homing.simulation.outcomes import Outcomes
 
 Keep = Callable[[np.ndarray, Outcomes], Any]  # of row numbers and their outcomes
-PATIENCE = 0.5  # seconds
+PATIENCE = 0.25  # seconds
 
 
 class Early:
-    """Within the block, `finished()` is looked at every half second, and what is new is handed to `keep`.
+    """Within the block, `finished()` is looked at four times a second, and what is new is handed to `keep`.
 
     Args:
         keep: Gets row numbers and their outcomes, in another thread; what it raises is passed over, as the same rows

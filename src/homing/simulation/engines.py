@@ -96,7 +96,7 @@ class Here(Elsewhere):
 
     in_flight = workers = 1
     restarts_workers = False
-    least_seconds = 0.005
+    least_seconds = 0.02
 
     def submit(self, function: Any, simulator: Any, task: Any) -> Future[Any]:
         future: Future[Any] = Future()

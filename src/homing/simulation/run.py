@@ -255,7 +255,7 @@ class Run(Iterator[tuple[np.ndarray, Outcomes]]):
             self._submit(self._run_task, self._next_task(), self.simulator)
 
     def _submit(self, function: Any, task: Task, simulator: Simulator) -> Future[Any]:
-        task = replace(task, x_shape=self._x_shape, seconds=self._pace.seconds)
+        task = replace(task, x_shape=self._x_shape, seconds=2 * self._pace.seconds)
         try:
             future = self._engine.submit(function, simulator, task)
         except (RuntimeError, OSError) as error:
