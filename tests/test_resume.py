@@ -195,7 +195,7 @@ def test_a_finished_run_is_read(tmp_path):
     first = by_hand(inference := snpe(tmp_path / "run"))
     simulator = Simulator()
     second = by_hand(again := snpe(tmp_path / "run", simulator, seed=None))
-    assert simulator.calls == 0
+    assert simulator.calls <= 8  # repeated, to see that they give the same
     assert again.seed == 3
     assert again.rounds[1].as_dict() == inference.rounds[1].as_dict()
     np.testing.assert_array_equal(draws(second), draws(first))
@@ -240,7 +240,7 @@ def test_iterate_goes_on(tmp_path):
     simulator = Simulator()
     *_, (_, posterior) = (inference := snpe(tmp_path / "run", simulator)).iterate(X_O, 120, 2, options=driven())
     inference.close()
-    assert simulator.calls == 60
+    assert 60 < simulator.calls <= 68  # some are repeated, to see that they give the same
     np.testing.assert_array_equal(draws(posterior), expected)
     np.testing.assert_array_equal(draws(homing.open(tmp_path / "run").posterior()), expected)
 
@@ -260,7 +260,7 @@ def test_a_builder_of_ones_own_is_trained_again(tmp_path):
         homing.open(tmp_path / "run").posterior()
     simulator = Simulator()
     posterior = by_hand(snpe(tmp_path / "run", simulator, density_estimator=builder), rounds=1)
-    assert simulator.calls == 0
+    assert simulator.calls <= 8  # repeated, to see that they give the same
     np.testing.assert_array_equal(draws(posterior), expected)
     with pytest.raises(ArgumentError, match="Own, which cannot be stored"):
         posterior.save(tmp_path / "posterior.npz")

@@ -36,12 +36,13 @@ class Apart:
         return len(self._done)
 
     def check_simulator(self) -> None:
-        """Raise ArgumentError if there is no simulator."""
+        """Raise ArgumentError if there is no simulator, and StoreError if it is not the one of the store."""
         if self._campaign.simulator is None:
             raise ArgumentError(
                 "There is no simulator to check with: give one, SNPE(simulator, prior), or check with "
                 "num_simulations=0, by what is known without."
             )
+        self._campaign.compare_simulator()
 
     def simulate(self, num: int, proposal: Proposal, of: str | None) -> tuple[np.ndarray, np.ndarray]:
         """Simulate, unless the store has it: theta (n, d) and x (n, *x_shape) of what was valid, n <= num.

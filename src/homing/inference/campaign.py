@@ -36,6 +36,7 @@ from homing.proposals.stored import pack_proposal, proposal_differences, unpack_
 from homing.runs import OpenedRun, Part, Progress, RoundRecord
 from homing.simulation import Outcomes, Round, Simulator, Status, StoreError, open_store, simulate
 from homing.simulation.facts import differences, to_json, versions
+from homing.simulation.repeats import check_same_simulator
 from homing.simulation.told import tell
 
 ShapeCheck = Callable[[tuple[int, ...]], Any]  # raises if the data should have another
@@ -91,6 +92,7 @@ class Campaign:
         self.adopted = 0
         self._told = 0  # the newest round that is taken over because its simulations were told of
         self._warned = False
+        self._is_same = False  # whether the simulator was compared with what the store holds
         self.on_progress: Callable[[Progress], None] | None = None
         self.store, self._in_file = open_store(store), store is not None
         try:
@@ -132,6 +134,7 @@ class Campaign:
             raise ArgumentError(
                 "There is no simulator to call: give one, SNPE(simulator, prior), or append simulations and train."
             )
+        self.compare_simulator()
         began = time.perf_counter()
         known = self._propose(num_simulations, proposal)
         sampled = time.perf_counter()
@@ -180,8 +183,16 @@ class Campaign:
         """Take over rounds without their lines being run again: those told of, or all where no line was run."""
         self._adopt(self._told if self.newest else max(self.store.rounds, default=0))
 
+    def compare_simulator(self) -> None:
+        """Refuse a simulator that is not the one whose simulations the store holds; asked once."""
+        if self.simulator is not None and not self._is_same:
+            check_same_simulator(self.store, self.simulator, self._simulating)
+            self._is_same = True
+
     def _adopt(self, through: int) -> None:
         """Take over rounds as far as one of them."""
+        if through > self.newest:
+            self.compare_simulator()
         for number in range(self.newest + 1, through + 1):
             known = self.store.rounds[number]
             packed = Packed(known.proposal, known.arrays)

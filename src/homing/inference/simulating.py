@@ -13,6 +13,7 @@ from homing import random
 from homing.arrays import Kind, to_numpy
 from homing.errors import ArgumentError, ShapeError, SimulationError, warn
 from homing.inference.failing import where_failing, without_data
+from homing.inference.noise import say_noise_of_code
 from homing.posteriors import Posterior
 from homing.priors import Prior, as_prior
 from homing.proposals import as_proposal
@@ -76,7 +77,9 @@ def unprepared_simulator(simulator: Any, kind: Kind, batched: bool | None) -> Si
     """The simulator behind a user's function, prepared or not."""
     if isinstance(simulator, PreparedSimulator):
         return simulator.simulator
-    return Simulator(simulator, kind, batched)
+    made = Simulator(simulator, kind, batched)
+    say_noise_of_code(made)
+    return made
 
 
 def prepare_for_sbi(

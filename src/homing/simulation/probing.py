@@ -12,12 +12,10 @@ No clock is looked at, so the same seed gives the same numbers on any day and wi
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-
 import numpy as np
 
 from homing.simulation.deadline import call_within
-from homing.simulation.generators import GlobalGenerators
+from homing.simulation.generators import Generators
 from homing.simulation.interrupts import by_keyboard
 from homing.simulation.simulator import Simulator
 from homing.simulation.task import Task
@@ -52,7 +50,6 @@ def gives_batches(simulator: Simulator, task: Task, row_shape: tuple[int, ...] |
 
 
 def _call(simulator: Simulator, task: Task, theta: np.ndarray, seed: int) -> np.ndarray:
-    with GlobalGenerators() if simulator.randomness is None else nullcontext() as generators:
-        if generators is not None:
-            generators.seed(seed)
+    with Generators(simulator.function, simulator.randomness is None) as generators:
+        generators.seed(seed)
         return call_within(task.timeout, lambda: simulator(theta, seed))

@@ -33,7 +33,8 @@ class Simulator:
     neither on workers nor on timing. A function with none of them is expected to draw from global generators: Python's
     `random`, NumPy's legacy generator and, if imported, torch's are seeded before each call and put back afterwards. In
     threads such calls run one at a time; with one of the three parameters they run side by side, and only these are
-    proof against what else a process does (Dask's workers draw from Python's generator themselves).
+    proof against what else a process does (Dask's workers draw from Python's generator themselves). Generators that the
+    function holds, in an object, a closure or a module, are seeded likewise (`homing.simulation.generators`).
 
     Attributes:
         function: Gets theta as arrays of `kind`; returns an array of any library, a number or a list.

@@ -11,7 +11,6 @@ import socket
 import subprocess
 import time
 import traceback
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -20,7 +19,7 @@ import numpy as np
 
 from homing.simulation.deadline import TimedOut, call_within
 from homing.simulation.early import Early, Keep
-from homing.simulation.generators import GlobalGenerators
+from homing.simulation.generators import Generators
 from homing.simulation.interrupts import by_keyboard, forget, is_main_thread, was_pressed
 from homing.simulation.outcomes import Outcomes, Status, as_text, statuses, wrong_shape
 from homing.simulation.simulator import Simulator
@@ -88,8 +87,8 @@ def run_task(simulator: Simulator, task: Task, keep: Keep | None = None) -> Outc
     forget()
     draws_globally = simulator.randomness is None
     # Where the simulator gets its randomness, the caller's generators are put back too; but threads do not wait for it.
-    with GlobalGenerators() if draws_globally or is_main_thread() else nullcontext() as generators:
-        rows = _Rows(simulator, task, generators if draws_globally else None)
+    with Generators(simulator.function, draws_globally, draws_globally or is_main_thread()) as generators:
+        rows = _Rows(simulator, task, generators)
         with Early(keep if len(task.rows) > 1 else None, rows.finished):  # of one row nothing waits for another
             rows.run()
         return rows.finished()[1]
@@ -98,7 +97,7 @@ def run_task(simulator: Simulator, task: Task, keep: Keep | None = None) -> Outc
 class _Rows:
     """The task's outcomes while they come in."""
 
-    def __init__(self, simulator: Simulator, task: Task, generators: GlobalGenerators | None):
+    def __init__(self, simulator: Simulator, task: Task, generators: Generators):
         self.simulator, self.task, self.generators = simulator, task, generators
         self.x_shape, self.outcomes = task.x_shape, Outcomes.planned(task.theta)
         self.outcomes.worker[:] = worker_name()
@@ -132,13 +131,12 @@ class _Rows:
 
     def call(self, theta: np.ndarray, first: int) -> np.ndarray:
         seed = int(self.task.seeds[first])
-        if self.generators is not None:
-            self.generators.seed(seed)
+        self.generators.seed(seed)
         try:
             x = call_within(self.task.timeout, lambda: self.simulator(theta, seed))
         finally:
             self.surroundings.put_back()
-        if self.generators is not None and self.generators.gained_torch():  # the call imported it, and drew unseeded
+        if self.generators.gained_torch():  # the call imported it, and drew unseeded
             return self.call(theta, first)
         return x
 
