@@ -23,7 +23,7 @@ FLOORS = [
     {"text"},
     {"errors", "names"},
     {"forks"},
-    {"programs", "arrays"},
+    {"programs", "arrays", "units"},
     {"random"},
     {"priors", "simulation", "estimators"},
     {"training", "embeddings"},

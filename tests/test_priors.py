@@ -13,6 +13,7 @@ import torch
 import torch.distributions as td
 from scipy.special import ndtr
 
+from homing.errors import PriorError
 from homing.priors import BoxUniform, as_prior, same_distribution
 
 MEAN, COV = [0.5, -1.0], [[2.0, 0.9], [0.9, 0.5]]
@@ -329,3 +330,105 @@ def test_a_prior_stays_itself():
     prior = as_prior(st.norm(0.0, 1.0))
     assert as_prior(prior) is prior
     assert as_prior([prior]).dim == 1
+
+
+# What users bring beside: used, or refused in words
+
+
+def _mixture(parts, **options):
+    count = parts.batch_shape[-1] if not parts.event_shape else parts.batch_shape[0]
+    return td.MixtureSameFamily(td.Categorical(torch.ones(count)), parts, **options)
+
+
+UNCHECKED = {"validate_args": False}
+UNIFORMS = td.Uniform(torch.tensor([0.0, 0.0]), torch.tensor([1.0, 2.0]), **UNCHECKED)
+
+
+class UniformsAndNormal:
+    """Its `low` and `high` are those of two of its three parameters."""
+
+    low, high = np.array([0.1, 0.6]), np.array([0.5, 1.0])
+
+    def sample(self, num, rng):
+        return np.concatenate([rng.uniform(self.low, self.high, (num, 2)), rng.normal(size=(num, 1))], axis=1)
+
+    def log_prob(self, theta):
+        inside = ((theta[:, :2] >= self.low) & (theta[:, :2] <= self.high)).all(1)
+        return np.where(inside, st.norm.logpdf(theta[:, 2]) - np.log(0.16), -np.inf)
+
+
+class Exponentials:
+    """With attributes of any meaning."""
+
+    def __init__(self, **attributes):
+        vars(self).update(attributes)
+
+    def sample(self, size=None, random_state=None):
+        return random_state.exponential(size=(size, 2))
+
+    def log_prob(self, theta):
+        return np.where((theta >= 0).all(1), -theta.sum(1), -np.inf)
+
+
+FREE, HALF = ([-np.inf] * 2, [np.inf] * 2), ([0.0] * 2, [np.inf] * 2)
+POINTS = np.random.default_rng(0).normal(size=(2, 100))
+USED = {  # made, low, high
+    "torch mixture of uniforms": (lambda: _mixture(UNIFORMS, **UNCHECKED), [0.0], [2.0]),
+    "torch mixture of boxes": (
+        lambda: _mixture(
+            td.Independent(td.Uniform(torch.zeros(2, 2), torch.tensor([[1.0], [2.0]]), **UNCHECKED), 1, **UNCHECKED),
+            **UNCHECKED,
+        ),
+        [0.0, 0.0],
+        [2.0, 2.0],
+    ),
+    "torch mixture of betas": (lambda: _mixture(td.Beta(torch.tensor([2.0, 5.0]), 2.0)), [0.0], [1.0]),
+    "torch mixture of vectors": (lambda: _mixture(td.MultivariateNormal(torch.randn(3, 2), torch.eye(2))), *FREE),
+    "low and high of some": (UniformsAndNormal, [0.1, 0.6, -np.inf], [0.5, 1.0, np.inf]),
+    "low None": (lambda: Exponentials(low=None, high=None), *HALF),
+    "low a list of None": (lambda: Exponentials(low=[0.0, None], high=[None, None]), *HALF),
+    "low a method": (lambda: Exponentials(low=lambda: 0, high=lambda: 1), *HALF),
+    "low a text": (lambda: Exponentials(low="left", high={"a": 1}), *HALF),
+    "low a matrix": (lambda: Exponentials(low=np.zeros((3, 3)), high=np.ones((3, 3))), *HALF),
+    "low NaN": (lambda: Exponentials(low=np.nan, high=np.nan), *HALF),
+    "support a tuple, mean and cov": (lambda: Exponentials(support=(0, 1), mean=3, cov="x", loc=1, scale=0), *HALF),
+    "kernel density": (lambda: st.gaussian_kde(POINTS), *FREE),
+    "kernel density of one": (lambda: st.gaussian_kde(POINTS[0]), [-np.inf], [np.inf]),
+    "nested lists": (lambda: [[st.gamma(2.0), st.gamma(1.0)], [td.Normal(0.0, 1.0)]], [0, 0, -np.inf], [np.inf] * 3),
+    "independent of nothing": (lambda: td.Independent(td.HalfNormal(torch.ones(2)), 0), *HALF),
+}
+TOLD = {
+    "torch mixture of uniforms, checked": (lambda: _mixture(UNIFORMS), "log_prob of the prior MixtureSameFamily must"),
+    "bounds that draws contradict": (lambda: Exponentials(low=[5.0, 5.0]), r"low=\[5, 5\].* found"),
+    "a support of another size": (
+        lambda: Exponentials(support=td.constraints.interval(torch.zeros(3), torch.ones(3))),
+        "`support` of the prior Exponentials must take theta of shape",
+    ),
+    "columns of parameters": (lambda: st.norm(np.zeros((2, 1))), r"found \(2, 1\)"),
+    "a dict": (lambda: {"a": st.norm(0, 1)}, "found a dict"),
+    "pairs of numbers": (lambda: [(0, 1), (0, 2)], "found int"),
+    "None in a list": (lambda: [None, st.norm(0, 1)], "found NoneType"),
+    "a transform that does not invert": (
+        lambda: td.TransformedDistribution(td.Normal(torch.zeros(1), 1.0), td.AbsTransform()),
+        "raised NotImplementedError",
+    ),
+    "scipy's new distributions": (lambda: st.Normal(mu=0.0, sigma=1.0), "frozen distribution.*found Normal"),
+}
+
+
+@pytest.mark.parametrize("name", USED)
+def test_what_users_bring_beside_is_used(name):
+    make, low, high = USED[name]
+    prior = as_prior(make())
+    np.testing.assert_allclose(prior.low, low, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(prior.high, high, rtol=1e-6, atol=1e-6)
+    assert np.isfinite(prior.log_prob(prior.sample(np.random.default_rng(1), 500))).all()
+
+
+@pytest.mark.parametrize("name", TOLD)
+def test_or_refused_in_words(name):
+    make, message = TOLD[name]
+    if name == "scipy's new distributions" and not hasattr(st, "Normal"):
+        pytest.skip("this scipy has none")
+    with pytest.raises(PriorError, match=message):
+        as_prior(make())

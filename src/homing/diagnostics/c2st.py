@@ -27,6 +27,7 @@ from homing.diagnostics.classifier import (
 from homing.diagnostics.pairs import as_floats
 from homing.diagnostics.verdict import Reads, Verdict, agreeing, level_of, share_of
 from homing.errors import ShapeError
+from homing.units import unit_of
 
 _FOLDS = 5
 _LARGE = 0.6  # an accuracy that makes a posterior wrong, and
@@ -68,6 +69,8 @@ def check_c2st(draws: Any, reference: Any, *, seed: int = 0) -> Verdict:
             f"draws must have shape (n, d) and reference (m, d), with at least {_LEAST} rows each, found "
             f"{draws.shape} and {reference.shape}."
         )
+    unit = unit_of(draws, reference)
+    draws, reference = draws / unit, reference / unit
     rng = np.random.default_rng(seed)
     num = min(len(draws), len(reference), _MOST)
     draws, reference = rng.permutation(draws)[:num], rng.permutation(reference)[:num]

@@ -32,6 +32,7 @@ from homing.diagnostics.classifier import (
 from homing.diagnostics.pairs import as_floats, as_pairs
 from homing.diagnostics.verdict import Reads, Verdict, agreeing, level_of
 from homing.errors import ShapeError
+from homing.units import unit_of
 
 _FOLDS = 5
 _LEAST_DRAWS = 20
@@ -84,6 +85,8 @@ def check_local_c2st(theta: Any, draws: Any, x: Any, draws_o: Any, x_o: Any, *, 
             f"x must have shape ({n}, p), x_o (p,) and draws_o (m, {d}), found {x.shape}, {x_o.shape} and "
             f"{draws_o.shape}."
         )
+    unit, unit_x = unit_of(theta, draws, draws_o), unit_of(x, x_o)
+    theta, draws, draws_o, x, x_o = theta / unit, draws / unit, draws_o / unit, x / unit_x, x_o / unit_x
     rng = np.random.default_rng(seed)
     mean, spread = draws[:, 1:].mean(1, keepdims=True), np.maximum(draws[:, 1:].std(1, keepdims=True), 1e-12)
     right, within = (theta - mean[:, 0]) / spread[:, 0], (draws - mean) / spread
@@ -108,7 +111,7 @@ def check_local_c2st(theta: Any, draws: Any, x: Any, draws_o: Any, x_o: Any, *, 
     sentence = agreeing(sentence, p, f"probabilities that are {np.sqrt(statistic):.2g} off one half")
     if reads:
         sentence = f"At x_o a classifier finds the posterior of theta[{j}] too {_HOW[reads]}, by {n} pairs."
-    curves = {"theta": draws_o, "probabilities": at_x_o, "statistic": np.array(statistic), "null": null}
+    curves = {"theta": draws_o * unit, "probabilities": at_x_o, "statistic": np.array(statistic), "null": null}
     return Verdict("L-C2ST", level, statistic, p, n, permutation_resolution(null), sentence, reads, curves)
 
 

@@ -22,6 +22,7 @@ from homing.diagnostics.classifier import PERMUTATIONS, permutation_p_value, per
 from homing.diagnostics.pairs import as_floats, as_pairs, normalised
 from homing.diagnostics.verdict import Level, Reads, Verdict, agreeing, level_of
 from homing.errors import ArgumentError, ShapeError
+from homing.units import unit_of
 
 _LEAST_DRAWS = 20
 _WIDER = -4.0  # the shrinkage below which a posterior is wider than a prior can make it: more than twice as wide
@@ -65,7 +66,9 @@ def check_z_scores(
         np.shape(prior_scale) != (d,) or (as_floats(prior_scale, "prior_scale") <= 0).any()
     ):
         raise ArgumentError(f"prior_scale must be {d} positive numbers, found {np.asarray(prior_scale).tolist()}.")
-    scale = theta.std(0) if prior_scale is None else as_floats(prior_scale, "prior_scale")
+    unit = unit_of(theta, draws)
+    theta, draws = theta / unit, draws / unit
+    scale = theta.std(0) if prior_scale is None else as_floats(prior_scale, "prior_scale") / unit
     weights = normalised(np.zeros((n, num_draws + 1)) if log_weights is None else log_weights)
     pool = np.concatenate([theta[:, None], draws], axis=1)
     around = pool - (weights[:, :, None] * pool).sum(1, keepdims=True)
@@ -134,6 +137,8 @@ def check_shrinkage(draws: Any, prior_draws: Any) -> Verdict:
         raise ShapeError(
             f"draws must have shape (m, d) and prior_draws (k, d), found {draws.shape} and {prior_draws.shape}."
         )
+    unit = unit_of(draws, prior_draws)
+    draws, prior_draws = draws / unit, prior_draws / unit
     shrinkage = 1 - draws.var(0) / np.maximum(prior_draws.var(0), 1e-300)
     unknown = np.flatnonzero(shrinkage < 0.05)
     sentence = f"The posterior's variance is {1 - shrinkage.max():.2g} to {1 - shrinkage.min():.2g} of the prior's."

@@ -28,6 +28,7 @@ from homing.diagnostics.pairs import as_floats, as_pairs, ranks_of
 from homing.diagnostics.ranks import LARGE, SMALL
 from homing.diagnostics.verdict import Reads, Verdict, agreeing, level_of, share_of
 from homing.errors import ShapeError
+from homing.units import unit_of
 
 
 def check_tarp(theta: Any, draws: Any, *, references: Any = None, log_weights: Any = None, seed: int = 0) -> Verdict:
@@ -61,6 +62,8 @@ def check_tarp(theta: Any, draws: Any, *, references: Any = None, log_weights: A
     references = as_floats(references, "references")
     if references.shape != theta.shape:
         raise ShapeError(f"references must have the shape of theta, {theta.shape}, found {references.shape}.")
+    unit = unit_of(theta, draws, references)
+    theta, draws, references = theta / unit, draws / unit, references / unit
     scale = np.maximum(theta.std(0), 1e-12)
     distance = (((theta - references) / scale) ** 2).sum(1)
     distances = (((draws - references[:, None]) / scale) ** 2).sum(2)

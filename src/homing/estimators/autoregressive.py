@@ -52,10 +52,13 @@ class Layer(AbstractBijection):
     bound: float = eqx.field(static=True)
     shape: tuple[int, ...] = eqx.field(static=True)
     cond_shape: tuple[int, ...] = eqx.field(static=True)
+    saturation: float = eqx.field(static=True, default=0.0)  # how far the network sees a coordinate; 0 for any distance
 
     def _hidden(self, z: Array, condition: Array) -> Array:
         """The last hidden layer at z, shape (H,). A unit of rank r sees the coordinates placed before r, and c."""
         rank = self._rank
+        if self.saturation:
+            z = self.saturation * jnp.tanh(z / self.saturation)
         h = jnp.where(self.order[None, :] < rank[:, None], self.enter, 0.0) @ z + self.context @ condition
         h = jax.nn.silu(h + self.biases[0])
         same = rank[:, None] >= rank[None, :]
@@ -136,6 +139,7 @@ def autoregressive_flow(
     depth: int = 1,
     bins: int = 10,
     bound: float = 5.0,
+    saturation: float = 0.0,
 ) -> Transformed:
     """A conditional flow that starts near the standard normal.
 
@@ -149,6 +153,8 @@ def autoregressive_flow(
         depth: Hidden layers in each conditioner; those after the first are residual.
         bins: Bins of the spline.
         bound: The spline acts on [-bound, bound] and is the identity outside.
+        saturation: The networks see coordinates drawn in to [-saturation, saturation], so that beyond all rows they say
+            what they say next to them; 0 for as they are.
 
     Returns:
         A flowjax distribution of shape (d,) with condition shape (c,).
@@ -185,5 +191,6 @@ def autoregressive_flow(
         bound=bound,
         shape=(dim,),
         cond_shape=(dim_context,),
+        saturation=saturation,
     )
     return Transformed(StandardNormal((dim,)), Invert(Scan(layers)))

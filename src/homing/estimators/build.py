@@ -22,6 +22,7 @@ Model = Literal["maf", "nsf", "mdn", "cnf"]
 
 _MODELS = ("maf", "nsf", "mdn", "cnf")
 _MAX_LINEAR = 256  # columns of x up to which the linear base looks at them
+_SATURATION = 3.0  # of what a flow's networks see of z, in residual deviations: toward a bound z has no end, rows have
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +116,7 @@ class PosteriorBuilder:
                 hidden_features=self.hidden_features,
                 num_layers=self.num_transforms,
                 bins=self.num_bins,
+                saturation=_SATURATION,
             )
         return conditional_density(core, base, embedding)
 

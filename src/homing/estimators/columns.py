@@ -11,12 +11,13 @@ Source: Box, Cox, *An Analysis of Transformations*, 1964, https://doi.org/10.111
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from homing.estimators.ridge import Ridge
+from homing.units import unit_of
 
 Scale = Literal["identity", "log", "sqrt", "asinh"]
 
@@ -57,8 +58,8 @@ class ColumnMap:
         return np.zeros_like(x)
 
 
-def _candidates(x: np.ndarray) -> list[ColumnMap]:
-    """The maps that a column, shape (n,), allows."""
+def _candidates(x: np.ndarray, is_whole: bool) -> list[ColumnMap]:
+    """The maps that a column, shape (n,), allows; `is_whole` if it counts something, in a unit that is part of it."""
     maps = [ColumnMap()]
     median = float(np.median(x))
     width = float(np.median(np.abs(x - median)))
@@ -66,7 +67,7 @@ def _candidates(x: np.ndarray) -> list[ColumnMap]:
         maps.append(ColumnMap("asinh", median, width))
     if (x > 0).all():
         maps += [ColumnMap("log", unit=1e-3 * float(x.min())), ColumnMap("sqrt")]
-    elif (x >= 0).all() and (x == np.round(x)).all():
+    elif (x >= 0).all() and is_whole:
         maps.append(ColumnMap("sqrt", 0.375))
     return maps
 
@@ -85,13 +86,16 @@ def choose_columns(x: np.ndarray, z: np.ndarray) -> tuple[ColumnMap, ...]:
 
 
 def _best(x: np.ndarray, ridge: Ridge) -> ColumnMap:
-    if x.std() <= 1e-12 * max(1e-300, float(np.abs(x).max())):
+    unit = unit_of(x[:, None])[0]
+    u = x / unit
+    if u.std() <= 1e-12:
         return ColumnMap()
-    maps = _candidates(x)
-    mapped = np.stack([column(x) for column in maps], axis=1)
+    allowed = _candidates(x, bool((x == np.round(x)).all()))
+    maps = [replace(column, shift=column.shift / unit, unit=column.unit / unit) for column in allowed]
+    mapped = np.stack([column(u) for column in maps], axis=1)
     _, _, left_out = ridge.fit(mapped)
-    scores = -0.5 * np.log((left_out**2).mean(0) + 1e-300) + [column.log_derivative(x).mean() for column in maps]
-    return maps[int(np.argmax(scores))]
+    scores = -0.5 * np.log((left_out**2).mean(0) + 1e-300) + [column.log_derivative(u).mean() for column in maps]
+    return allowed[int(np.argmax(scores))]
 
 
 def map_columns(maps: Sequence[Callable[[np.ndarray], np.ndarray]], x: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 
 from homing.estimators.columns import ColumnMap, choose_columns, map_columns
+from homing.units import unit_of
 
 ZScore = Literal["independent", "structured", "none"]
 
@@ -71,13 +72,15 @@ def fit_standardize(
         >>> fit_standardize(x)(x)[:, 1]
         array([0., 0., 0., 0.], dtype=float32)
     """
-    x = np.clip(np.asarray(x, np.float64), -1e100, 1e100)  # so that squares stay finite
     if z_score == "none":
         return Standardize(np.zeros(()), np.ones(()), soft=False)
+    x = np.asarray(x, np.float64)
     columns: tuple[ColumnMap, ...] = ()
     if z is not None and z_score == "independent" and x.ndim == 2 and x.shape[1] <= _MAX_COLUMNS:
         columns = choose_columns(x, z)
         x = map_columns(columns, x)
+    unit = unit_of(x.reshape(-1, 1))[0] if z_score == "structured" else _unit_of_each(x, alike)
+    x = x / unit
     if z_score == "independent":
         axes = (0, *(axis + 1 for axis in alike))
         (low, loc, high), std = (
@@ -87,7 +90,15 @@ def fit_standardize(
     else:
         (low, loc, high), std = np.quantile(x, _QUARTILES), x.std()
     scale = (high - low) / 1.349
-    tiny = 1e-12 * np.maximum(np.abs(loc), 1e-300)
+    tiny = 1e-12 * np.abs(loc)
     # Mostly one value (counts with many zeros): the quartiles coincide, the standard deviation has to do.
     scale = np.where(scale > tiny, scale, std)
-    return Standardize(loc, np.where(scale > tiny, scale, 1.0), columns=columns)
+    return Standardize(loc * unit, np.where(scale > tiny, scale, 1.0) * unit, columns=columns)
+
+
+def _unit_of_each(x: np.ndarray, alike: tuple[int, ...]) -> np.ndarray:
+    """One unit for each entry of one x, those of one kind alike; broadcastable to x_shape."""
+    axes = tuple(axis + 1 for axis in alike)
+    return unit_of(np.abs(x).max(axes, keepdims=True).reshape(len(x), -1)).reshape(
+        [1 if axis in axes else size for axis, size in enumerate(x.shape)][1:]
+    )

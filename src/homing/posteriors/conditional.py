@@ -30,6 +30,7 @@ from homing.posteriors.sampling.student import student_draws, student_log_densit
 from homing.posteriors.sampling.tempered import largest_step, temper
 from homing.priors.prior import one_step_inside
 from homing.priors.whitened import bind, log_slope, unbound
+from homing.units import unit_of
 
 _WIDER = 4.0  # the start's covariance, as a multiple of the draws'
 _LEAST = 1024
@@ -72,7 +73,9 @@ def sample_conditional(self: Any, sample_shape: Any, condition: Any, dims: Any, 
         self.prior.high,
         random.generator(seed, "conditional"),
     )
-    return self.prior.kind.give(theta).reshape(*shape, len(chosen))
+    rows = np.repeat(point[None], len(theta), axis=0)
+    rows[:, chosen] = theta
+    return self.prior.give(rows)[:, chosen].reshape(*shape, len(chosen))
 
 
 def conditional_corrcoeff(self: Any, condition: Any, x: Any | None = None) -> Any:
@@ -150,21 +153,22 @@ def draw_conditional(
     Returns:
         Shape (num, len(dims)).
     """
-    bounds = low[dims], high[dims]
+    unit = unit_of(draws)
+    bounds = low[dims] / unit[dims], high[dims] / unit[dims]
     inner = one_step_inside(*bounds, "float64")
-    y = unbound(np.clip(draws[:, dims], *inner), *bounds)
+    y = unbound(np.clip(draws[:, dims] / unit[dims], *inner), *bounds)
     mean, size = y.mean(0), len(dims)
     scale = np.linalg.cholesky(_WIDER * np.cov(y.T).reshape(size, size) + 1e-12 * np.eye(size))
 
     def log_target(rows: np.ndarray) -> np.ndarray:
         inside = np.clip(bind(rows, *bounds), *inner)
         theta = np.repeat(condition[None], len(rows), axis=0)
-        theta[:, dims] = inside
+        theta[:, dims] = inside * unit[dims]
         return log_density(theta) - log_slope(inside, *bounds).sum(1)
 
     start = mean + student_draws(rng, max(num, _LEAST), scale)
     found = temper(start, lambda rows: student_log_density(rows - mean, scale), log_target, rng).z
-    return np.clip(bind(rng.permutation(found)[:num], *bounds), *inner)
+    return np.clip(bind(rng.permutation(found)[:num], *bounds), *inner) * unit[dims]
 
 
 def conditional_correlations(
@@ -187,7 +191,8 @@ def conditional_correlations(
     for i, j in combinations(range(len(condition)), 2):
         found = _on_a_grid(log_density, draws, condition, [i, j])
         if found is None:
-            found = np.cov(draw_conditional(log_density, draws, condition, [i, j], _DRAWS, low, high, rng).T)
+            rows = draw_conditional(log_density, draws, condition, [i, j], _DRAWS, low, high, rng)
+            found = np.cov((rows / unit_of(rows)).T)
         result[i, j] = result[j, i] = found[0, 1] / np.sqrt(found[0, 0] * found[1, 1])
     return result
 
@@ -195,17 +200,20 @@ def conditional_correlations(
 def _on_a_grid(
     log_density: Callable[[np.ndarray], np.ndarray], draws: np.ndarray, condition: np.ndarray, pair: list[int]
 ) -> np.ndarray | None:
-    """The covariance of two parameters, shape (2, 2), all others held; None if no grid fits."""
+    """The covariance of two parameters in units of their own, shape (2, 2), all others held; None if no grid fits."""
     places = np.linspace(-_REACH, _REACH, _GRID)
     grid = np.stack(np.meshgrid(places, places), axis=-1).reshape(-1, 2)
     sign = (-1.0) ** np.indices((_GRID, _GRID)).reshape(2, -1)
     every_other = np.stack([*sign, sign[0] * sign[1]])
     low, high = np.minimum(draws.min(0), condition)[pair], np.maximum(draws.max(0), condition)[pair]
+    unit = unit_of(np.stack([low, high]))
+    low, high = low / unit, high / unit
     mean, scale = (low + high) / 2, np.diag(high - low) / (2 * _REACH)
     theta = np.repeat(condition[None], len(grid), axis=0)
     power = 0.0
     for _ in range(_MOST_GRIDS):
-        theta[:, pair] = rows = mean + grid @ scale.T
+        rows = mean + grid @ scale.T
+        theta[:, pair] = rows * unit
         values = log_density(theta)
         if not (values > -np.inf).any():
             return None

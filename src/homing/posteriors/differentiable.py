@@ -23,7 +23,10 @@ from homing.priors.prior import Product
 
 
 class PriorMap(eqx.Module):
-    """z to theta, for one z: blocks of parameters side by side, each by the formula of its family."""
+    """z to theta, centred and scaled, for one z: blocks of parameters side by side, by the formulas of their families.
+
+    The scaling is part of the blocks' numbers, so that no theta, whatever its unit, has to be a float32.
+    """
 
     blocks: tuple[tuple[Any, ...], ...]
     families: tuple[str, ...] = eqx.field(static=True)
@@ -40,33 +43,34 @@ class PriorMap(eqx.Module):
 _FORMULAS: dict[str, Callable[..., Array]] = {
     "uniform": lambda z, low, width: low + width * norm.cdf(z),
     "normal": lambda z, mean, std: mean + std * z,
-    "log-normal": lambda z, mean, std: jnp.exp(mean + std * z),
+    "log-normal": lambda z, mean, std, loc: jnp.exp(mean + std * z) - loc,
     "gaussian": lambda z, mean, tril: mean + tril @ z,
 }
 
 
-def prior_map(prior: Prior) -> PriorMap:
-    """The prior's map as a JAX function.
+def prior_map(prior: Prior, loc: np.ndarray, scale: np.ndarray) -> PriorMap:
+    """The prior's map as a JAX function, from z to (theta - loc) / scale, each of shape (d,).
 
     Raises:
         ArgumentError: If it is only known as a NumPy function.
     """
     blocks = prior.blocks if isinstance(prior, Product) else (prior,)
-    told = [_told(block) for block in blocks]
+    ends = np.cumsum([block.dim for block in blocks])[:-1]
+    told = [_told(*part) for part in zip(blocks, np.split(loc, ends), np.split(scale, ends))]
     arrays = tuple(tuple(np.asarray(array, np.float32) for array in parts) for _, parts in told)
     return PriorMap(arrays, tuple(family for family, _ in told))
 
 
-def _told(block: Prior) -> tuple[str, tuple[np.ndarray, ...]]:
+def _told(block: Prior, loc: np.ndarray, scale: np.ndarray) -> tuple[str, tuple[np.ndarray, ...]]:
     match block:
         case Uniform():
-            return "uniform", (block.low, block.high - block.low)
+            return "uniform", ((block.low - loc) / scale, (block.high - block.low) / scale)
         case Normal():
-            return "normal", (block.mean, block.std)
+            return "normal", ((block.mean - loc) / scale, block.std / scale)
         case LogNormal():
-            return "log-normal", (block.mean, block.std)
+            return "log-normal", (block.mean - np.log(scale), block.std, loc / scale)
         case Gaussian():
-            return "gaussian", (block.mean, block.scale_tril)
+            return "gaussian", ((block.mean - loc) / scale, block.scale_tril / scale[:, None])
     raise ArgumentError(
         f"This sampler follows gradients, and the prior has none that is known: {block.describe()}. Known are uniform, "
         'normal and log-normal ones. sample_with="smc", or mcmc_method="slice", needs densities only.'
@@ -74,14 +78,13 @@ def _told(block: Prior) -> tuple[str, tuple[np.ndarray, ...]]:
 
 
 class Scaled(eqx.Module):
-    """What a surrogate sees of one z: z or theta, centred and scaled."""
+    """What a surrogate sees of one z: z, centred and scaled."""
 
-    map: PriorMap | None
     loc: Any
     scale: Any
 
     def __call__(self, z: Array) -> Array:
-        return ((z if self.map is None else self.map(z)) - self.loc) / self.scale
+        return (z - self.loc) / self.scale
 
 
 class LogValid(eqx.Module):
@@ -120,7 +123,7 @@ class LogPosterior(eqx.Module):
 
     pairs: Any
     data: Any
-    seen_as: Scaled
+    seen_as: Scaled | PriorMap
     valid: LogValid | None
 
     def __call__(self, z: Array) -> Array:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from homing.units import spread_of
+
 _STARTS = 3
 
 
@@ -24,7 +26,7 @@ def maximise(
     """
     from scipy.optimize import minimize  # costs a tenth of a second, which only a caller of this should pay
 
-    scale = np.maximum(draws.std(0), 1e-12)
+    scale = spread_of(draws)
     centre = draws.mean(0)
     bounds = list(zip((low - centre) / scale, (high - centre) / scale))
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -37,6 +38,7 @@ from homing.posteriors.conditionals import Conditionals
 from homing.posteriors.ensemble import DRAWS_COMPARED
 from homing.posteriors.maximum import maximise
 from homing.posteriors.observation import check_observation, check_sample_shape
+from homing.posteriors.reach import DRAWS, Reach, Typical, reach_of, typical_of
 from homing.posteriors.serialize import write_file
 from homing.posteriors.shown import pairplot, summary, to_arviz
 from homing.priors import Prior
@@ -84,6 +86,7 @@ class Posterior(ABC):
         self._calls = 0
         self._x_o = x_o
         self._bars = show_progress_bars
+        self._reached: dict[bytes, Reach] = {}  # of the newest x
 
     @abstractmethod
     def draw_normal(
@@ -236,11 +239,27 @@ class Posterior(ABC):
     def evaluate(self, theta: np.ndarray, x: np.ndarray) -> np.ndarray:
         """The log density as float64 NumPy, shape (n,), of theta with shape (n, d) at an x of shape x_shape."""
         values = np.full(len(theta), -np.inf)
-        inside = self.prior.is_inside(theta)
-        if inside.any():
-            rows = theta[inside]
-            values[inside] = self.log_prob_normal(self.prior.to_normal(rows), x) + self.prior.log_det(rows)
+        inside = np.flatnonzero(self.prior.is_inside(theta))
+        z = self.prior.to_normal(theta[inside])
+        far = self._typical.is_far(z)
+        near, beyond = inside[~far], inside[far]
+        if len(near):
+            values[near] = self.log_prob_normal(z[~far], x) + self.prior.log_det(theta[near])
+        if len(beyond):
+            bounded = self._reach(x).bounded(z[far], lambda rows: self.log_prob_normal(rows, x), self.prior)
+            values[beyond] = self.prior.log_prob(theta[beyond]) + bounded
         return values
+
+    @cached_property
+    def _typical(self) -> Typical:
+        return typical_of(self.prior)
+
+    def _reach(self, x: np.ndarray) -> Reach:
+        key = x.tobytes()
+        if key not in self._reached:
+            z = self.draw_normal(DRAWS, x, random.word(self._seed, "reach"))
+            self._reached = {key: reach_of(z, lambda rows: self.log_prob_normal(rows, x), self.prior, self._typical)}
+        return self._reached[key]
 
     def map(self, x: Any | None = None) -> Any:
         """The theta of highest posterior density, shape (d,), of the prior's kind.

@@ -74,9 +74,9 @@ class SurrogateRatio:
         Raises:
             ArgumentError: If the prior is not known to be normal in z.
         """
-        prior_map(self.prior)
+        prior_map(self.prior, np.zeros(self.prior.dim), np.ones(self.prior.dim))
         valid = None if self.validity is None else log_valid(self.validity)
-        unit = Scaled(None, np.zeros(self.prior.dim, np.float32), np.ones(self.prior.dim, np.float32))
+        unit = Scaled(np.zeros(self.prior.dim, np.float32), np.ones(self.prior.dim, np.float32))
         return LogPosterior(_OfPair(self.members[m]), self._trials(x), unit, valid)
 
     def _trials(self, x: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ from homing.estimators.validity import Validity
 from homing.posteriors.differentiable import LogPosterior, Scaled, log_valid, prior_map
 from homing.posteriors.ensemble import Ensemble
 from homing.priors import Prior
+from homing.units import spread_of
 
 
 class Surrogate(Protocol):
@@ -116,7 +117,7 @@ class Coordinates:
 def coordinates(prior: Prior, z: np.ndarray, in_theta: bool) -> Coordinates:
     """Coordinates that center and scale these parameters, shape (n, d)."""
     rows = prior.from_normal(z) if in_theta else z
-    return Coordinates(prior, in_theta, rows.mean(0), np.maximum(rows.std(0), 1e-12))
+    return Coordinates(prior, in_theta, rows.mean(0), spread_of(rows))
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,8 +171,8 @@ class SurrogateLikelihood:
             ArgumentError: If the prior's map is not known as one.
         """
         member, seen = self.ensemble.members[m], self.coordinates
-        through = prior_map(seen.prior)  # also where the surrogate sees z: the prior has to be normal there
-        scaled = Scaled(through if seen.in_theta else None, *(a.astype(np.float32) for a in (seen.loc, seen.scale)))
+        through = prior_map(seen.prior, seen.loc, seen.scale)  # also where z is seen: the prior has to be normal there
+        scaled = through if seen.in_theta else Scaled(seen.loc.astype(np.float32), seen.scale.astype(np.float32))
         valid = None if self.validity is None else log_valid(self.validity)
         return LogPosterior(_OfData(member), self._data(x), scaled, valid)
 

@@ -31,7 +31,8 @@ def as_prior(prior: Any) -> Prior:
             parameters, a batch of one-dimensional ones counting as independent parameters; a list or tuple of such,
             whose parameters are put side by side; or any object with `log_prob` and `sample`, called as `sample((n,))`,
             `sample(n)`, `sample(size=n)` or `sample(key, (n,))`, with a NumPy generator where it takes `rng`. Its
-            bounds may be attributes `low` and `high` or `support`, and are otherwise found from its log-density.
+            bounds may be attributes `low` and `high` or `support`, and are otherwise found from its log-density; there
+            a number such as -1e10 may stand for -inf. `log_prob` may lack a constant, which is found from draws.
 
     Returns:
         The prior. Its `kind` is the library that the object draws in: torch, JAX (numpyro), else NumPy; of a list, the
@@ -61,6 +62,8 @@ def as_prior(prior: Any) -> Prior:
         return _checked(_from_library(prior), prior)
     if callable(getattr(prior, "sample", None)) and callable(getattr(prior, "log_prob", None)):
         return whiten(object_source(prior))
+    if isinstance(prior, dict):
+        raise PriorError(f"{_WHAT}, found a dict. Parameters have places, not names: give list(prior.values()).")
     if callable(prior):
         raise PriorError(f"{_WHAT}, found a function. The simulator comes before the prior: SNPE(simulator, prior).")
     raise PriorError(f"{_WHAT}, found {type(prior).__name__}. For bounds alone write BoxUniform(low, high).")
@@ -112,6 +115,8 @@ def _from_library(distribution: Any) -> Prior:
 
 def _from_scipy(distribution: Any) -> Prior:
     name = type(distribution).__name__
+    if name == "gaussian_kde":
+        return whiten(object_source(_Kernels(distribution), name))
     if "frozen" not in name:
         raise PriorError(
             f"A scipy.stats prior must be a frozen distribution, called with its parameters like norm(0.0, 1.0), "
@@ -140,6 +145,19 @@ class _Scipy:
         return np.atleast_1d(self.frozen.logpdf(theta))
 
 
+@dataclass(frozen=True, eq=False)
+class _Kernels:
+    """A scipy.stats.gaussian_kde under the names other libraries use."""
+
+    kde: Any
+
+    def sample(self, num: int, rng: np.random.Generator) -> np.ndarray:
+        return self.kde.resample(num, seed=rng).T
+
+    def log_prob(self, theta: np.ndarray) -> np.ndarray:
+        return self.kde.logpdf(theta.T)
+
+
 def _discrete(name: str) -> PriorError:
     return PriorError(
         f"A prior must be continuous, found the discrete {name}. Infer a continuous parameter and round it inside the "
@@ -149,6 +167,8 @@ def _discrete(name: str) -> PriorError:
 
 def _checked(prior: Prior, original: Any) -> Prior:
     """Not all libraries refuse bad parameters, such as a negative scale; they show at the prior's centre."""
+    if not prior.dim:
+        raise PriorError(f"A prior must have at least one parameter, found {type(original).__name__} with none.")
     with np.errstate(all="ignore"):
         center = prior.from_normal(np.zeros((1, prior.dim)))
         fine = np.isfinite(center).all() and np.isfinite(prior.log_prob(center)).all()

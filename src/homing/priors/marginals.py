@@ -79,7 +79,7 @@ class ByCdf(Prior):
 
     def sample(self, rng: np.random.Generator, num: int) -> np.ndarray:
         draws = np.reshape(self.distribution.rvs(size=num, random_state=rng), (num, 1))
-        return np.clip(draws, *self._finite)
+        return self._strictly(draws)
 
     def describe(self) -> str:
         return self.name

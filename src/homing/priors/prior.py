@@ -85,8 +85,8 @@ class Prior(ABC):
         return self._to_normal(self._strictly(self._rows(theta, "theta")))
 
     def from_normal(self, z: np.ndarray) -> np.ndarray:
-        """θ = T^-1(z), shape (n, d), always finite and within [low, high]."""
-        return np.clip(self._from_normal(self._rows(z, "z")), *self._finite)
+        """θ = T^-1(z), shape (n, d), always finite and strictly between the bounds."""
+        return np.clip(self._from_normal(self._rows(z, "z")), *self._open)
 
     def log_det(self, theta: np.ndarray) -> np.ndarray:
         """log |det dT/dθ|, shape (n,)."""
@@ -102,10 +102,10 @@ class Prior(ABC):
         return np.all((theta >= low) & (theta <= high), axis=1)
 
     def give(self, theta: np.ndarray) -> Any:
-        """Rows as arrays of the user's kind, within [low, high] also after rounding to its floating type.
+        """Rows as arrays of the user's kind, strictly between the bounds also after rounding to its floating type.
 
-        The bounds are rounded inward to that type, and rows are clipped to them after the cast: casting alone could
-        round a row past a bound.
+        Casting alone could round a row onto a bound or past it, and not every library counts a bound as inside: torch's
+        uniform distribution has density zero at its upper one.
 
         Args:
             theta: Shape (n, d), float64.
@@ -113,13 +113,7 @@ class Prior(ABC):
         Returns:
             Shape (n, d), an array of `kind`.
         """
-        dtype = np.dtype(self.kind.dtype)
-        with np.errstate(over="ignore"):
-            low, high, theta = (a.astype(dtype) for a in (self.low, self.high, self._rows(theta, "theta")))
-        low = np.where(low < self.low, np.nextafter(low, dtype.type(np.inf)), low)
-        high = np.where(high > self.high, np.nextafter(high, dtype.type(-np.inf)), high)
-        largest = np.finfo(dtype).max
-        return self.kind.give(np.clip(theta, np.maximum(low, -largest), np.minimum(high, largest)))
+        return self.kind.give(np.clip(self._rows(theta, "theta"), *self._innermost))
 
     @abstractmethod
     def describe(self) -> str:
@@ -138,8 +132,16 @@ class Prior(ABC):
     def _log_det(self, theta: np.ndarray) -> np.ndarray: ...
 
     @cached_property
-    def _inner(self) -> tuple[np.ndarray, np.ndarray]:
+    def _open(self) -> tuple[np.ndarray, np.ndarray]:
         return one_step_inside(self.low, self.high, "float64")
+
+    @property
+    def _inner(self) -> tuple[np.ndarray, np.ndarray]:
+        return self._open
+
+    @cached_property
+    def _innermost(self) -> tuple[np.ndarray, np.ndarray]:
+        return one_step_inside(self.low, self.high, self.kind.dtype)
 
     @cached_property
     def _finite(self) -> tuple[np.ndarray, np.ndarray]:
@@ -203,7 +205,8 @@ def one_step_inside(low: np.ndarray, high: np.ndarray, dtype: str) -> tuple[np.n
         np.dtype(dtype).type,
         10 * np.finfo(dtype).tiny,
     )  # subnormal ones count as zero in JAX, or once scaled
-    low, high = low.astype(number), high.astype(number)
+    with np.errstate(over="ignore"):
+        low, high = low.astype(number), high.astype(number)
     inner_low = np.maximum(np.nextafter(low, number(np.inf)), low + tiny)
     inner_high = np.minimum(np.nextafter(high, number(-np.inf)), high - tiny)
     return inner_low.astype(np.float64), inner_high.astype(np.float64)

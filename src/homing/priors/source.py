@@ -228,7 +228,20 @@ def _in_support(distribution: Any, theta: Any) -> np.ndarray:
     support = declared_support(distribution)
     if support is None:
         return np.ones(len(theta), bool)
-    inside = np.all(to_numpy(getattr(support, "check", support)(theta)).reshape(len(theta), -1), axis=1)
+    components = getattr(distribution, "component_distribution", None)
+    if components is not None and hasattr(support, "base_constraint"):  # torch asks for a theta in all of them
+        axis = len(components.batch_shape)
+        within = to_numpy(support.base_constraint.check(theta.unsqueeze(axis)))
+        inside = np.all(np.any(within, axis=axis).reshape(len(theta), -1), axis=1)
+    else:
+        try:
+            within = to_numpy(getattr(support, "check", support)(theta))
+        except (RuntimeError, ValueError, TypeError) as error:
+            raise PriorError(
+                f"The `support` of the prior {type(distribution).__name__} must take theta of shape "
+                f"{tuple(theta.shape)}, but raised {type(error).__name__}: {error}"
+            ) from error
+        inside = np.all(within.reshape(len(theta), -1), axis=1)
     if hasattr(distribution, "transforms") and inside.any():
         for transform in reversed(distribution.transforms):
             theta = transform.inv(theta)

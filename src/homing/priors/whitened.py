@@ -14,7 +14,7 @@ Source: the maps are the Stan reference manual's, https://mc-stan.org/docs/refer
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -22,10 +22,12 @@ from scipy.linalg import solve_triangular
 from scipy.special import expit, ndtri
 
 from homing.errors import PriorError
+from homing.priors.agreement import check_agreement, log_constant, rows_needed
 from homing.priors.prior import Prior, one_step_inside, show
 from homing.priors.source import Source, declared_support
-from homing.priors.support import as_bound, bounds_of, find_box
+from homing.priors.support import as_bound, bounds_of, cautious, find_box
 from homing.random import generator
+from homing.units import unit_of
 
 NUM_DRAWS = 4096
 _REACH = 20.0  # how far toward a bound the map goes, in spreads of y
@@ -42,14 +44,16 @@ class Whitened(Prior):
         source: The distribution.
         center: Shape (d,), m.
         scale_tril: Shape (d, d), L.
+        log_constant: The logarithm of what the source's density integrates to.
     """
 
     source: Source
     center: np.ndarray
     scale_tril: np.ndarray
+    log_constant: float = 0.0
 
     def sample(self, rng: np.random.Generator, num: int) -> np.ndarray:
-        return np.clip(self.source.sample(rng, num), *self._finite)
+        return self._strictly(self.source.sample(rng, num))
 
     def log_prob_normal(self, z: np.ndarray) -> np.ndarray:
         theta = self.from_normal(z)
@@ -60,7 +64,7 @@ class Whitened(Prior):
         return f"{self.source.name} on {ranges}" + (", ..." if self.dim > 6 else "")
 
     def _log_prob(self, theta: np.ndarray) -> np.ndarray:
-        values = self.source.log_prob(theta)
+        values = self.source.log_prob(theta) - self.log_constant
         return np.where(np.isnan(values), -np.inf, values)
 
     def _to_normal(self, theta: np.ndarray) -> np.ndarray:
@@ -107,7 +111,24 @@ def whiten(source: Source) -> Whitened:
     draws = _checked(source, draws, low, high)
     low, high = find_box(source.log_prob, draws, low, high, source.kind.dtype, source.name)
     y = unbound(np.clip(draws, *one_step_inside(low, high, source.kind.dtype)), low, high)
-    return Whitened(low, high, source.kind, source, np.median(y, axis=0), _scale_tril(y))
+    prior = Whitened(low, high, source.kind, source, np.median(y, axis=0), _scale_tril(y))
+    return prior if source.from_library else _agreeing(prior, draws)
+
+
+def _agreeing(prior: Whitened, draws: np.ndarray) -> Whitened:
+    """The prior with its constant, if the draws follow the density."""
+    source = prior.source
+    unit = unit_of(draws)
+    fresh = prior.sample(generator(0, "agreement"), rows_needed(prior.dim)) / unit
+    known = np.median(draws / unit, axis=0), _scale_tril(draws / unit)
+
+    def density(rows: np.ndarray) -> np.ndarray:
+        return cautious(prior.log_prob, rows * unit)
+
+    check_agreement(density, fresh, *known, generator(0, "steps"), source.name)
+    z = prior.to_normal(fresh * unit)
+    found = log_constant(lambda rows: cautious(prior.log_prob_normal, rows), z, generator(0, "constant"))
+    return replace(prior, log_constant=found)
 
 
 def _repeatable(source: Source) -> bool:
@@ -153,11 +174,14 @@ def _scale_tril(y: np.ndarray) -> np.ndarray:
 def _declared_bounds(source: Source) -> tuple[np.ndarray, np.ndarray]:
     distribution, dim = source.distribution, source.dim
     if source.name == "VonMises":  # torch declares the real line, but draws and is normalised on the circle
-        return as_bound(-np.pi, dim), as_bound(np.pi, dim)
+        return np.full(dim, -np.pi), np.full(dim, np.pi)
+    if source.from_library and hasattr(distribution, "component_distribution"):
+        return np.full(dim, -np.inf), np.full(dim, np.inf)  # its support has bounds for each component
     low, high = bounds_of(declared_support(distribution), dim)
     if source.from_library:
         return low, high
-    return as_bound(getattr(distribution, "low", low), dim), as_bound(getattr(distribution, "high", high), dim)
+    own_low, own_high = getattr(distribution, "low", None), getattr(distribution, "high", None)
+    return np.maximum(low, as_bound(own_low, dim, -np.inf)), np.minimum(high, as_bound(own_high, dim, np.inf))
 
 
 def _checked(source: Source, draws: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
@@ -199,7 +223,7 @@ def _check_not_flat(source: Source, draws: np.ndarray) -> None:
             f"Parameter {constant[0]} of the prior {source.name} never varies: it is always {draws[0, constant[0]]:g}. "
             "Leave it out of the prior and set it inside the simulator."
         )
-    if source.dim > 1 and np.linalg.eigvalsh(np.corrcoef(draws.T))[0] < 1e-10:
+    if source.dim > 1 and np.linalg.eigvalsh(np.corrcoef((draws / unit_of(draws)).T))[0] < 1e-10:
         raise PriorError(
             f"The parameters of the prior {source.name} determine each other, as on a simplex, where they sum to one: "
             f"it has no density in {source.dim} dimensions. Infer {source.dim - 1} free ones and compute the last "

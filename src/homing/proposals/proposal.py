@@ -52,7 +52,8 @@ class FromPosterior:
 
     def log_ratio(self, theta: np.ndarray) -> np.ndarray:
         """log p̃(theta) / p(theta) of rows theta, shape (n, d); shape (n,)."""
-        return self.posterior.evaluate(theta, self.x) - self.posterior.prior.log_prob(theta)
+        z = self.posterior.prior.to_normal(theta)
+        return self.posterior.log_prob_normal(z, self.x) - self.posterior.prior.log_prob_normal(z)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +71,7 @@ class FromDensity:
             ArgumentError: If some lie outside the prior's support.
         """
         theta = self.density.sample(generator(seed, "proposal"), num)
-        margin = 1e-6 * (1 + np.abs(theta))  # bounds of another floating type differ in their last digits
+        margin = 1e-6 * np.abs(theta)  # bounds of another floating type differ in their last digits
         outside = ((theta < self.prior.low - margin) | (theta > self.prior.high + margin)).any(1)
         if outside.any():
             raise ArgumentError(
