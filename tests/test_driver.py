@@ -10,7 +10,7 @@ from homing.errors import ArgumentError, ObservationError
 from homing.estimators.columns import ColumnMap, choose_columns
 from homing.estimators.ridge import Ridge, quadratic
 from homing.inference import SNPE, Stop, sides
-from homing.inference.driver import plan_rounds
+from homing.inference.plan import plan_rounds
 from homing.inference.sides import SideOptions
 from homing.posteriors.sampling.tempered import TARGET, effective_share, largest_step, temper
 from homing.priors import BoxUniform, as_prior

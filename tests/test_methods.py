@@ -32,7 +32,10 @@ def disc(radius):
 
 
 def test_a_regions_volume_is_its_share_of_the_prior():
-    assert disc(0.5).volume == pytest.approx(np.pi / 16, rel=0.02)
+    share, draws = np.pi / 16, 16_384
+    volume = TruncatedPrior(PRIOR, disc(0.5)).volume
+    assert volume == pytest.approx(share, abs=5 * np.sqrt(share * (1 - share) / draws))
+    assert TruncatedPrior(PRIOR, disc(0.01)).volume == pytest.approx(np.pi * 0.01**2 / 4, rel=0.1)
 
 
 def test_weighted_rows_of_all_rounds_are_as_if_from_the_prior():

@@ -111,8 +111,8 @@ def plan_for(
         ArgumentError: If there are more rounds than simulations, or the proposal is unknown.
         RunFileError, StoreError: If the run file has another plan, or cannot be used.
     """
-    from homing.inference.driver import check_driver
     from homing.inference.methods import as_method
+    from homing.inference.plan import check_driver
 
     if proposal is not None:
         as_method(proposal)  # before there is a run file

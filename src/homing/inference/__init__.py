@@ -1,11 +1,11 @@
 """Inference methods: what a user drives."""
 
 from homing.inference.direct import FMPE, NPSE, SNPE_B, TSNPE
-from homing.inference.driver import Stop
 from homing.inference.infer import infer
 from homing.inference.likelihoods import LikelihoodLearner
 from homing.inference.methods import FromLast, Method, Mixture, Truncated
 from homing.inference.options import TrainOptions
+from homing.inference.plan import Stop
 from homing.inference.ratios import RatioLearner
 from homing.inference.running import Running
 from homing.inference.sides import SideOptions

@@ -31,7 +31,7 @@ from homing.posteriors import Posterior, restore
 from homing.posteriors.serialize import NotStorable, Packed, pack, unpack
 from homing.priors import Prior
 from homing.priors.fingerprint import prior_fact
-from homing.proposals import FromPrior, Proposal, TruncatedPrior
+from homing.proposals import FromPrior, Proposal, TruncatedPrior, ValidPrior
 from homing.proposals.stored import pack_proposal, proposal_differences, unpack_proposal
 from homing.runs import OpenedRun, Part, Progress, RoundRecord
 from homing.simulation import Outcomes, Round, Simulator, Status, StoreError, open_store, simulate
@@ -214,7 +214,7 @@ class Campaign:
     def drawn(self, num: int, proposal: Proposal, seed: int) -> tuple[np.ndarray, dict[str, Any]]:
         """Theta of a proposal, as the simulator gets them, to the last digit; and how they were drawn."""
         how: dict[str, Any] = {}
-        if isinstance(proposal, TruncatedPrior):
+        if isinstance(proposal, (TruncatedPrior, ValidPrior)):
             drawn, info = proposal.draw_with_info(num, seed)
             how = info.as_dict()
         else:

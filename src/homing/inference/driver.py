@@ -4,7 +4,8 @@ r"""The loop itself: from an observation and a budget to a posterior, with nothi
         theta ~ the proposal              the prior, in round 1
         x ~ simulator(theta)
         learn q_r(theta | x) and L_r(x | theta) from all rounds' rows, as the method weighs them
-        the proposal = what the method makes of q_r(theta | x_o)
+        the proposal = what the method makes of q_r(theta | x_o); but while there are too few valid rows to learn from,
+            or q_r says no more of held-out rows than the prior, the prior times p(valid | theta), or the last region
     return half q_r(theta | x_o), half L_r(x_o | theta) p(theta) / Z; or the second alone, if held-out data say so
 
 What is proposed, and how that is made good, is the method's (`homing.inference.methods`).
@@ -14,78 +15,33 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from tqdm.auto import tqdm
 
 from homing import random
-from homing.errors import ArgumentError, ObservationError, SimulationError, warn
-from homing.estimators.validity import Validity
+from homing.errors import ObservationError, SimulationError, warn
+from homing.estimators.validity import EVIDENCE, Validity
 from homing.inference.campaign import Campaign
-from homing.inference.failing import LEAST_ROWS, valid_where
-from homing.inference.learner import Learned, Learner, Material, enough, order_of
+from homing.inference.failing import least_rows, valid_where
+from homing.inference.learner import Learned, Learner, Material, order_of
 from homing.inference.methods import Method
 from homing.inference.options import as_settings
+from homing.inference.plan import Stop, plan_rounds, why_uncut
 from homing.posteriors import HybridPosterior, Posterior, SampledPosterior, check_observation
 from homing.priors import Prior
-from homing.proposals import FromPrior, Proposal, TruncatedPrior
+from homing.proposals import FromPrior, Proposal, TruncatedPrior, ValidPrior
 from homing.runs import RoundRecord
 from homing.training import MaximumLikelihood
 
 _WORSE = 0.1  # nats by which a round must fall behind its predecessor, beyond two standard errors, to be rolled back
 _FEW, _FEW_SHARE = 300, 0.5  # simulations that are too few to spare by another round, and as a share of the rest
+_STEP, _FEWEST_STEP = 1 / 12, 100  # of the budget, and simulations, of a step that looks for valid ones
+_LOWEST = -1e6  # nats at which a held-out row's score is taken for all that it can tell
+_DEFENSIVE = 0.03  # share of a round from the whole prior, where the others are from where simulations are valid
+_NAMED = {"prior": "prior", "valid": "prior times p(valid | theta)"}
 _LIKE_X_O = 0.05  # share of the region's rows whose data count as like x_o
-
-
-@dataclass(frozen=True)
-class Stop:
-    """When to stop before the budget is spent: as soon as one of these says so.
-
-    Attributes:
-        gain: A round's gain, nats of held-out log density, falls below this.
-        disagreement: The ensemble's members differ by less than this, nats (`RoundRecord.disagreement`).
-        volume: The region that a truncated round would simulate from is more than this share of the last one's.
-        seconds: So many seconds went into simulating and learning, by the records: rounds that an earlier process
-            finished count too.
-    """
-
-    gain: float | None = None
-    disagreement: float | None = None
-    volume: float | None = None
-    seconds: float | None = None
-
-    def after(self, gain: float | None, disagreement: float | None, seconds: float) -> bool:
-        """Whether to stop after a round with such a record."""
-        return (
-            (self.gain is not None and gain is not None and gain < self.gain)
-            or (self.disagreement is not None and disagreement is not None and disagreement < self.disagreement)
-            or (self.seconds is not None and seconds > self.seconds)
-        )
-
-    def before(self, proposal: Proposal, last: Proposal) -> bool:
-        """Whether to stop rather than to simulate from a proposal that follows on another."""
-        if self.volume is None or not isinstance(proposal, TruncatedPrior):
-            return False
-        volume = last.region.volume if isinstance(last, TruncatedPrior) else 1.0
-        return proposal.region.volume > self.volume * volume
-
-
-def plan_rounds(num_simulations: int, dim: int, num_rounds: int | None = None) -> list[int]:
-    """How many simulations each round gets: up to five equal ones.
-
-    Too small a round can neither find the posterior's place nor sharpen it: none is smaller than 25 a parameter, or
-    150, where the budget allows more than one. Once the region has settled, the rest may become one round.
-
-    Example:
-        >>> plan_rounds(1000, 3), plan_rounds(1000, 10), plan_rounds(50, 3), plan_rounds(500, 3, num_rounds=4)
-        ([200, 200, 200, 200, 200], [250, 250, 250, 250], [50], [125, 125, 125, 125])
-    """
-    if num_rounds is None:
-        num_rounds = int(np.clip(num_simulations // max(150, 25 * dim), 1, 5))
-    ends = np.round(np.linspace(0, num_simulations, num_rounds + 1)).astype(int)
-    return np.diff(ends).tolist()
 
 
 class Drive:
@@ -123,6 +79,7 @@ class Drive:
         self._may_change = num_rounds is None and stop == Stop()
         self._stop, self.method, self._learner = stop, method, learner
         self._bars = show_progress_bars
+        self._has_warned = False
         self._posterior: Posterior | None = None
         self.name = f"run from round {campaign.newest + 1}"
         self._key = {"learned by": self.name}
@@ -133,6 +90,11 @@ class Drive:
             campaign.store.remember(self._plan, sizes)  # first, so that no run is without one
         campaign.store.require(**{self.name: {"x_o": self._x_o.ravel(), **budget, **how}})
         self._sizes: list[int] = campaign.store.recall(self._plan)
+
+    @property
+    def has_learned(self) -> bool:
+        """Whether a round so far had enough valid simulations to learn anything from."""
+        return self._posterior is not None
 
     @property
     def posterior(self) -> Posterior:
@@ -147,6 +109,12 @@ class Drive:
         spent = 0.0
         for place, size in enumerate(self._sizes):  # what is left of them may change on the way
             record = self._campaign.simulate(size, proposal, self._check_shape)
+            is_last = place == len(self._sizes) - 1
+            if (kept is not None and not record.valid) or (not is_last and self._lacks_valid(record)):
+                proposal = self._uncut(proposal, record, f"{self._counts()[0]} simulations were valid so far")
+                self._search(place + 1)
+                yield record
+                continue
             stored = self._stored(record)
             learned, notes = stored or self._learn(record.round, kept)
             tick = time.perf_counter()
@@ -156,41 +124,86 @@ class Drive:
                 and notes["gain"] is not None
                 and notes["gain"] < -_WORSE - 2 * notes["gain_error"]
             )
-            if not rolled_back:
+            is_first = kept is None
+            if kept is None or not rolled_back:
                 kept = learned
-            assert kept is not None
             self._posterior = self._make_posterior(kept, record.round)
-            if place == 0:
+            if is_first:
                 self._posterior.warn_if_unlike(self._x_o)
             parts = record.seconds if stored else {**record.seconds, "train": notes["train"]}
             spent += sum(parts.get(part, 0.0) for part in ("sample", "simulate", "train"))
             differ = None if rolled_back else self._disagreement(notes, record.round)
-            done = place == len(self._sizes) - 1 or self._stop.after(notes["gain"], differ, spent)
+            done, last = is_last or self._stop.after(notes["gain"], differ, spent), proposal
+            uncut = "" if rolled_back else notes.get("uncut")
+            if uncut is None:
+                uncut = why_uncut(notes["used"], self._prior.dim, notes["information"], differ, learned.num_members)
             if not done:
-                validity, last = self._validity(record.round), proposal
-                proposal = self.method.propose(self._posterior, validity, self._seed("propose", record.round))
+                proposal = self._uncut(last, record, uncut) if uncut else self._cut(record.round)
                 done = self._stop.before(proposal, last)
-                if not done and not rolled_back:
+                if not done and not rolled_back and not uncut:
                     self._plan_again(place + 1, proposal, last)
+            elif uncut:
+                warn(f"The posterior says little of x_o, and is not to be trusted: {uncut}.")
             if stored is None:
-                self._note(record.round, kept, notes, rolled_back, time.perf_counter() - tick, done)
+                self._note(record.round, kept, {**notes, "uncut": uncut}, rolled_back, time.perf_counter() - tick, done)
             yield self._campaign.records[record.round]
             if done:
                 return
+
+    def _lacks_valid(self, record: RoundRecord) -> bool:
+        """Whether too few simulations were valid to learn from: better to look for where they are."""
+        valid, asked = self._counts()
+        return not record.valid or (valid < least_rows(self._prior.dim) and valid < _FEW_SHARE * asked)
+
+    def _counts(self) -> tuple[int, int]:
+        """Valid simulations of all rounds, and all of them."""
+        records = self._campaign.records.values()
+        return sum(record.valid for record in records), sum(record.asked for record in records)
+
+    def _search(self, place: int) -> None:
+        """Take a small step next: each tells better than the last where simulations are valid."""
+        rest, step = sum(self._sizes[place:]), max(_FEWEST_STEP, round(_STEP * sum(self._sizes)))
+        if rest > 2 * step:
+            self._replan(place, [step, rest - step])
+
+    def _replan(self, place: int, sizes: list[int]) -> None:
+        """Change the sizes of the rounds to come, unless the user chose them or the run file has the next one."""
+        if self._may_change and self._campaign.newest + 1 not in self._campaign.store.rounds:
+            self._sizes[place:] = sizes
+            self._campaign.store.remember(self._plan, self._sizes)
+
+    def _cut(self, number: int) -> Proposal:
+        """What the method makes of the posterior after a round."""
+        return self.method.propose(self.posterior, self._validity(number), self._seed("propose", number))
+
+    def _uncut(self, last: Proposal, record: RoundRecord, why: str) -> Proposal:
+        """Where to go on while what was learned is no guide: where simulations are valid, or within the last region."""
+        validity, proposal = self._validity(record.round, evidence=0.0), last  # a wrong guess costs little here
+        if validity is not None and isinstance(last, (FromPrior, ValidPrior)):
+            proposal = ValidPrior(self._prior, validity, _DEFENSIVE)
+            proposal = proposal if proposal.is_reachable else FromPrior(self._prior)
+        if not self._has_warned:
+            self._has_warned = True
+            warn(
+                f"After round {record.round}, {why}. The next round is drawn from the "
+                f"{_NAMED.get(proposal.name, 'same')}, until there is enough to learn from. This is said once; "
+                "inference.rounds shows the proposals."
+            )
+        return proposal
 
     def _plan_again(self, place: int, proposal: Proposal, last: Proposal) -> None:
         """Once the region has settled, to cut it again would spare few simulations: the rest is one round.
 
         After the first round nothing is known of that: the region may be as large as the prior for want of data.
         """
-        if not (self._may_change and isinstance(proposal, TruncatedPrior) and isinstance(last, TruncatedPrior)):
-            return
-        is_planned = self._campaign.newest + 1 in self._campaign.store.rounds
         rest = sum(self._sizes[place:])
-        spared = rest * (1 - proposal.region.volume / max(last.region.volume, 1e-300))
-        if not is_planned and spared < min(_FEW, _FEW_SHARE * rest):
-            self._sizes[place:] = [rest]
-            self._campaign.store.remember(self._plan, self._sizes)
+        if isinstance(last, ValidPrior):  # the search for valid simulations has ended, and left one round
+            self._replan(place, plan_rounds(rest, self._prior.dim))
+        if not (isinstance(proposal, TruncatedPrior) and isinstance(last, TruncatedPrior)):
+            return
+        spared = rest * (1 - proposal.volume / max(last.volume, 1e-300))
+        if spared < min(_FEW, _FEW_SHARE * rest):
+            self._replan(place, [rest])
 
     def _check_shape(self, x_shape: tuple[int, ...]) -> None:
         """Refuse an observation that is unlike a simulation, with the first one: many may cost much."""
@@ -210,7 +223,7 @@ class Drive:
         if posterior is None:
             return None
         self._check_shape(posterior.x_shape)
-        notes = {"gain": record.gain, "disagreement": record.disagreement}
+        notes = {"gain": record.gain, "disagreement": record.disagreement, "uncut": record.uncut}
         return self._learner.recall(posterior, record), notes
 
     def _learn(self, number: int, before: Learned | None) -> tuple[Learned, dict[str, Any]]:
@@ -218,7 +231,7 @@ class Drive:
         began = time.perf_counter()
         data = self._campaign.dataset(0.1)
         self._check_shape(data.x.shape[1:])
-        weights = enough(self.method.weigh(data))
+        weights = self.method.weigh(data)
         used = weights > 0
         loss = self.method.loss if len(data.proposals) > 1 else MaximumLikelihood()
         z, x = self._prior.to_normal(data.theta[used]), data.x[used]
@@ -241,6 +254,7 @@ class Drive:
             bar.update()
         self._check_tripwire(learned, number, used, data.x)
         notes = {"used": int(used.sum()), "gain": None, "gain_error": 0.0, "loss": learned.loss}
+        notes["information"] = self._information(learned, material)
         new = np.flatnonzero(used) >= len(used) - self._campaign.records[number].valid
         held = learned.held_out[0] & new
         if before is not None and held.any():
@@ -251,14 +265,25 @@ class Drive:
                 notes["gain"], notes["gain_error"] = float(gains.mean()), float(gains.std() / np.sqrt(len(gains)))
         return learned, {**notes, "train": time.perf_counter() - began}
 
+    def _information(self, learned: Learned, material: Material) -> float | None:
+        """Nats by which held-out parameters are likelier by a member than by what rows are as if drawn from."""
+        held = [np.flatnonzero(rows) for rows in learned.held_out]
+        scores = np.concatenate([learned.score(m, material.z[i], material.x[i]) for m, i in enumerate(held)])
+        weight = np.concatenate([material.weight[i] for i in held])
+        if not len(scores) or np.isnan(scores).any():
+            return None
+        newest = material.proposal
+        volume = newest.volume if isinstance(newest, TruncatedPrior) else 1.0
+        return float(np.average(np.maximum(scores, _LOWEST), weights=weight) + np.log(max(volume, 1e-300)))
+
     def _disagreement(self, notes: dict[str, Any], number: int) -> float | None:
         """The members', by the record if there is one."""
         if "disagreement" not in notes:
             notes["disagreement"] = self.posterior.disagreement(self._x_o, self._seed("differ", number))
         return notes["disagreement"]
 
-    def _validity(self, number: int) -> Validity | None:
-        return valid_where(self._prior, *self._campaign.tried(), self._campaign.seed, number)
+    def _validity(self, number: int, evidence: float = EVIDENCE) -> Validity | None:
+        return valid_where(self._prior, *self._campaign.tried(), self._campaign.seed, number, evidence)
 
     def _check_tripwire(self, learned: Learned, number: int, inside: np.ndarray, x: np.ndarray) -> None:
         """Warn if a draw from the whole prior landed outside the region, and its data are like x_o.
@@ -317,33 +342,5 @@ class Drive:
             share=hybrid and hybrid.share,
             sampling=sampled.sampling_info() if sampled else {},
             rolled_back=rolled_back,
-        )
-
-
-def check_driver(num_simulations: Any, num_rounds: Any, dim: int) -> list[int]:
-    """The rounds' sizes.
-
-    Raises:
-        ArgumentError: If the numbers cannot work.
-    """
-    is_number = isinstance(num_rounds, (int, np.integer)) and not isinstance(num_rounds, bool)
-    if num_rounds is not None and not (is_number and 1 <= num_rounds <= num_simulations):
-        raise ArgumentError(f"num_rounds must be a whole number between 1 and num_simulations, found {num_rounds!r}.")
-    return plan_rounds(num_simulations, dim, None if num_rounds is None else int(num_rounds))
-
-
-def check_first_round(sizes: list[int], known: int) -> None:
-    """Refuse a run whose first round cannot be learned from, before it costs anything.
-
-    Args:
-        sizes: Simulations in each round.
-        known: Valid simulations that there are already.
-
-    Raises:
-        ArgumentError: If there would be too few.
-    """
-    if known + sizes[0] < LEAST_ROWS:
-        raise ArgumentError(
-            f"Nothing can be learned from fewer than {LEAST_ROWS} valid simulations: num_simulations={sum(sizes)} "
-            f"give the first of {len(sizes)} rounds {sizes[0]}. Spend more, or take fewer rounds."
+            uncut=notes["uncut"],
         )

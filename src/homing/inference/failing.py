@@ -8,12 +8,13 @@ import numpy as np
 
 from homing import random
 from homing.errors import SimulationError
-from homing.estimators.validity import Validity, fit_validity
+from homing.estimators.validity import EVIDENCE, Validity, fit_validity
 from homing.priors import Prior
 from homing.runs import RoundRecord
 from homing.simulation import Outcomes, Status
 
 LEAST_ROWS = 10  # valid simulations without which nothing is learned
+LEAST_PER_PARAMETER = 10  # rows for each parameter without which what is learned says nothing of where to look next
 _EVIDENCE = 6.0  # nats by which the bound must beat failures that come anywhere alike, and the search among bounds
 _LEAST = 5  # failures below which nothing is said
 
@@ -47,6 +48,11 @@ def where_failing(theta: np.ndarray, failed: np.ndarray) -> str:
             bound = (column[order][k] + column[order][k + 1]) / 2
             found = f"{inside:.0%} fail where theta[{j}] {sign} {bound:.3g}, {outside:.0%} elsewhere"
     return found
+
+
+def least_rows(dim: int) -> int:
+    """Rows without which what is learned of so many parameters says nothing of where to look next."""
+    return max(LEAST_ROWS, LEAST_PER_PARAMETER * dim)
 
 
 def check_enough(valid: int, newest: RoundRecord, outcomes: Outcomes) -> None:
@@ -97,10 +103,12 @@ def without_data(outcomes: Outcomes, of: str = "") -> str:
     )
 
 
-def valid_where(prior: Prior, theta: np.ndarray, valid: np.ndarray, seed: int, number: int) -> Validity | None:
+def valid_where(
+    prior: Prior, theta: np.ndarray, valid: np.ndarray, seed: int, number: int, evidence: float = EVIDENCE
+) -> Validity | None:
     """p(valid | z) by all simulations up to a round, theta of shape (n, d); None if failures do not depend on theta."""
     rng = random.generator(seed, "validity", number)
-    return None if valid.all() else fit_validity(prior.to_normal(theta), valid, rng)
+    return None if valid.all() else fit_validity(prior.to_normal(theta), valid, rng, evidence)
 
 
 def _log_likelihood(failures: np.ndarray | int, count: np.ndarray | int) -> np.ndarray:

@@ -11,7 +11,6 @@ import numpy as np
 from homing import random
 from homing.errors import ArgumentError
 from homing.estimators.validity import Validity
-from homing.inference.failing import LEAST_ROWS
 from homing.posteriors import Posterior
 from homing.priors import Prior
 from homing.proposals import Proposal
@@ -76,7 +75,7 @@ class Learned(Protocol):
         ...
 
     def score(self, m: int, z: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """Member m's log density of theta given x of pairs, up to a constant that all rounds share; shape (n,)."""
+        """Member m's log density of theta given x over the prior's, of pairs; shape (n,). NaN where it is not known."""
         ...
 
     def tells(self, x: np.ndarray) -> Sequence[np.ndarray]:
@@ -135,11 +134,6 @@ def check_options(options: Any, own: Any, free: Sequence[str], name: str) -> Lea
     if isinstance(members, bool) or not isinstance(members, (int, np.integer)) or members < 1:
         raise ArgumentError(f"members must be a whole number, one or larger, found {members!r}.")
     return options
-
-
-def enough(weights: np.ndarray) -> np.ndarray:
-    """What each row counts for; all the same where too few rows would be left."""
-    return weights if (weights > 0).sum() >= LEAST_ROWS else np.ones(len(weights))
 
 
 def order_of(seed: int, num: int) -> np.ndarray:

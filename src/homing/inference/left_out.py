@@ -17,7 +17,7 @@ import numpy as np
 from homing import random
 from homing.diagnostics import Verdict, check_ranks, sbc_ranks
 from homing.inference.campaign import Campaign
-from homing.inference.learner import enough, order_of, windows
+from homing.inference.learner import order_of, windows
 from homing.inference.methods import Method
 from homing.posteriors import DirectPosterior, ensemble_at_each
 from homing.proposals import Region, mixture_weights
@@ -48,7 +48,7 @@ def check_left_out(
     weights = mixture_weights(data.theta, data.source, data.proposals)
     z = campaign.prior.to_normal(data.theta)
     if method is not None:
-        used = enough(method.weigh(data)) > 0
+        used = method.weigh(data) > 0
         held_out = np.zeros((len(direct.ensemble.members), len(used)), bool)
         held_out[:, used] = windows(order_of(campaign.seed, len(used))[used], len(held_out))
     if region is not None:

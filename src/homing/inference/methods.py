@@ -22,8 +22,9 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from homing.errors import ArgumentError
+from homing.errors import ArgumentError, warn
 from homing.estimators.validity import Validity
+from homing.inference.failing import least_rows
 from homing.inference.learn import Dataset
 from homing.posteriors import Posterior
 from homing.proposals import FromPosterior, Proposal, TruncatedPrior, mixture_weights, posterior_region
@@ -68,13 +69,22 @@ class Truncated:
 
     def propose(self, posterior: Posterior, validity: Validity | None, seed: int) -> Proposal:
         region = posterior_region(posterior, self.epsilon, seed, None if validity is None else validity.log_prob)
-        return TruncatedPrior(posterior.prior, region, self.defensive)
+        proposal = TruncatedPrior(posterior.prior, region, self.defensive)
+        if proposal.is_reachable:
+            return proposal
+        warn(
+            f"The prior cannot be drawn from where the posterior is, in {proposal.volume:.1g} of its mass: hardly a "
+            "candidate lies there. The next round is drawn from the posterior instead, and weighed by that."
+        )
+        return FromPosterior(posterior, posterior.condition_of())
 
     def weigh(self, data: Dataset) -> np.ndarray:
         newest, weights = data.newest, mixture_weights(data.theta, data.source, data.proposals)
         if isinstance(newest, TruncatedPrior):
-            weights = weights * newest.region.contains(newest.prior.to_normal(data.theta))
-        return _bounded(weights)
+            inside = newest.region.contains(newest.prior.to_normal(data.theta))
+            if inside.sum() >= least_rows(data.theta.shape[1]):
+                weights = weights * inside
+        return bounded(weights)
 
 
 @dataclass(frozen=True)
@@ -110,7 +120,7 @@ class Mixture:
         return FromPosterior(posterior, posterior.condition_of())
 
     def weigh(self, data: Dataset) -> np.ndarray:
-        return _bounded(mixture_weights(data.theta, data.source, data.proposals))
+        return bounded(mixture_weights(data.theta, data.source, data.proposals))
 
 
 METHODS: dict[str, Method] = {method.name: method for method in (Truncated(), FromLast(), Mixture())}
@@ -130,7 +140,7 @@ def as_method(proposal: Any) -> Method:
     raise ArgumentError(f"proposal must be {names}, or a value of these kinds, found {proposal!r}.")
 
 
-def _bounded(weights: np.ndarray) -> np.ndarray:
+def bounded(weights: np.ndarray) -> np.ndarray:
     """Weights with a mean of one over the rows that count, none far heavier than the typical one."""
     counts = weights > 0
     if not counts.any():

@@ -15,12 +15,13 @@ from homing import random
 from homing.errors import ArgumentError, NotTrainedError, PriorError
 from homing.forks import check_fork
 from homing.inference.campaign import Campaign
-from homing.inference.driver import Drive, Stop, check_driver, check_first_round
+from homing.inference.driver import Drive
 from homing.inference.failing import valid_where
 from homing.inference.inference import Inference, releasing
-from homing.inference.learner import Learned, Learner, Material, check_options, enough, order_of
+from homing.inference.learner import Learned, Learner, Material, check_options, order_of
 from homing.inference.methods import METHODS, Method, as_method
 from homing.inference.options import TrainOptions, as_settings, train_options
+from homing.inference.plan import Stop, check_driver, check_first_round
 from homing.inference.running import DEFAULTS, Running
 from homing.inference.simulating import check_count, unprepared_prior, unprepared_simulator
 from homing.inference.written import written
@@ -242,7 +243,8 @@ class Sequential(Inference):
         with self._campaign.store.released_on_error():
             drive = self._drive(x_o, num_simulations, num_rounds, proposal, stop, options)
             for record in drive:
-                yield record, self._keep(drive.posterior, drive.method)
+                if drive.has_learned:
+                    yield record, self._keep(drive.posterior, drive.method)
 
     def _drive(
         self,
@@ -311,7 +313,7 @@ class Sequential(Inference):
             self._say(f"What was learned after round {newest} is in the run file.")
             return self._learned
         began = time.perf_counter()
-        weight = enough(self._weigh(data))
+        weight = self._weigh(data)
         used = weight > 0
         learned = self._learned = learner.learn(
             Material(

@@ -79,7 +79,7 @@ class SideOptions:
         else:
             direct, likelihood, share = posterior, None, 1.0
         assert isinstance(direct, DirectPosterior)
-        return Sides(direct.ensemble, likelihood, recalled_info(record), NOT_KNOWN, record.loss, share)
+        return Sides(posterior.prior, direct.ensemble, likelihood, recalled_info(record), NOT_KNOWN, record.loss, share)
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +87,7 @@ class Sides:
     """What a round learned; see `Learned`.
 
     Attributes:
+        prior: The prior.
         direct: The density of z given x.
         likelihood: The likelihood, or None.
         info: The direct side's fit.
@@ -95,6 +96,7 @@ class Sides:
         share: The direct side's share of the posterior.
     """
 
+    prior: Prior
     direct: Ensemble
     likelihood: SurrogateLikelihood | None
     info: FitInfo
@@ -113,7 +115,7 @@ class Sides:
         return HybridPosterior(direct, self.likelihood, self.share, **options)
 
     def score(self, m: int, z: np.ndarray, x: np.ndarray) -> np.ndarray:
-        return self.direct.member(m).log_prob_pairs(z, x)
+        return self.direct.member(m).log_prob_pairs(z, x) - self.prior.log_prob_normal(z)
 
     def tells(self, x: np.ndarray) -> Sequence[np.ndarray]:
         return [self.direct.predict(x), self.direct.standardize(x).reshape(len(x), -1)]
@@ -138,7 +140,7 @@ def learn_sides(material: Material, options: SideOptions) -> Sides:
             options.fit,
             material.validity,
         )
-    return Sides(direct, found and found[0], info, held_out, material.loss.name)
+    return Sides(material.prior, direct, found and found[0], info, held_out, material.loss.name)
 
 
 def _learn_direct(material: Material, options: SideOptions, held_out: np.ndarray) -> tuple[Ensemble, FitInfo]:

@@ -27,11 +27,12 @@ from homing.estimators import PosteriorBuilder, posterior_nn
 from homing.estimators.validity import Validity
 from homing.inference.learn import Dataset, maps_to_normal
 from homing.inference.learner import NOT_KNOWN, Learned, Material, recalled_info, windows
+from homing.inference.methods import bounded
 from homing.inference.running import Running
 from homing.inference.sequential import Sequential
 from homing.posteriors import DividedPosterior, Ensemble, Posterior
 from homing.priors import Prior
-from homing.proposals import FromPosterior, FromPrior, GaussianProposal, Proposal
+from homing.proposals import FromPosterior, FromPrior, GaussianProposal, Proposal, ValidPrior
 from homing.runs import RoundRecord
 from homing.training import FitInfo, FitOptions, MaximumLikelihood, Rows, fit
 
@@ -49,7 +50,8 @@ class Gaussian:
         return gaussian_of(posterior, posterior.condition_of())
 
     def weigh(self, data: Dataset) -> np.ndarray:
-        return (data.source == data.source[-1]).astype(float)
+        weights, newest = (data.source == data.source[-1]).astype(float), data.newest
+        return bounded(weights * np.exp(-newest.log_ratio(data.theta))) if isinstance(newest, ValidPrior) else weights
 
 
 def gaussian_of(posterior: Posterior, x: np.ndarray) -> GaussianProposal:

@@ -13,8 +13,7 @@ from jax import Array
 from jax.scipy.stats import norm
 
 from homing.errors import ArgumentError
-from homing.estimators.ridge import quadratic
-from homing.estimators.validity import Validity
+from homing.estimators.validity import Validity, polynomial
 from homing.priors import Prior
 from homing.priors.box import Uniform
 from homing.priors.gaussian import Gaussian
@@ -100,7 +99,7 @@ class LogValid(eqx.Module):
     def __call__(self, z: Array) -> Array:
         u = (z - self.loc) / self.scale
         cosines = jnp.cos(u @ self.frequency + self.phase)
-        smooth = quadratic(u) if self.slope.shape[0] > u.size + cosines.size else u
+        smooth = polynomial(u, self.slope.shape[0] != u.size + cosines.size)
         return jax.nn.log_sigmoid(jnp.concatenate([smooth, cosines]) @ self.slope + self.offset)
 
 

@@ -4,6 +4,7 @@ from homing.proposals.gaussian import GaussianProposal
 from homing.proposals.prior_draws import check_prior_draws
 from homing.proposals.proposal import FromDensity, FromPosterior, FromPrior, Proposal, as_proposal, mixture_weights
 from homing.proposals.truncated import Region, TruncatedPrior, posterior_region
+from homing.proposals.valid import ValidPrior
 
 __all__ = [
     "FromDensity",
@@ -13,6 +14,7 @@ __all__ = [
     "Proposal",
     "Region",
     "TruncatedPrior",
+    "ValidPrior",
     "as_proposal",
     "check_prior_draws",
     "mixture_weights",

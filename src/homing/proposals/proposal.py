@@ -2,8 +2,8 @@
 
 `FromPrior`: maximum likelihood is right as it stands. `TruncatedPrior`: it is right within the region. `FromPosterior`:
 drawn from a posterior at one x; needs the atomic loss, or the non-atomic one where the posterior is a mixture of
-Gaussians. `FromDensity`: any other distribution over theta; needs the atomic loss. Or rows of all kinds are weighted by
-`mixture_weights`, and maximum likelihood is right again.
+Gaussians. `FromDensity`, `ValidPrior`: any other distribution over theta; needs the atomic loss. Or rows of all kinds
+are weighted by `mixture_weights`, and maximum likelihood is right again.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from homing.posteriors import Posterior
 from homing.priors import Prior, as_prior, same_distribution
 from homing.proposals.gaussian import GaussianProposal
 from homing.proposals.truncated import TruncatedPrior
+from homing.proposals.valid import ValidPrior
 from homing.random import generator
 
 
@@ -85,7 +86,7 @@ class FromDensity:
         return self.density.log_prob(theta) - self.prior.log_prob(theta)
 
 
-Proposal = FromPrior | FromPosterior | FromDensity | TruncatedPrior | GaussianProposal
+Proposal = FromPrior | FromPosterior | FromDensity | TruncatedPrior | ValidPrior | GaussianProposal
 
 
 def as_proposal(proposal: Any, prior: Prior) -> Proposal:
@@ -103,7 +104,7 @@ def as_proposal(proposal: Any, prior: Prior) -> Proposal:
     """
     if proposal is None or isinstance(proposal, FromPrior):
         return FromPrior(prior)
-    if isinstance(proposal, (FromPosterior, FromDensity, TruncatedPrior, GaussianProposal)):
+    if isinstance(proposal, (FromPosterior, FromDensity, TruncatedPrior, ValidPrior, GaussianProposal)):
         return proposal
     if isinstance(proposal, Posterior):
         _check_dim(proposal.prior, prior)

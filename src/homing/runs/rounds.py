@@ -34,7 +34,8 @@ class RoundRecord:
 
     Attributes:
         round: Counted from 1.
-        proposal: What theta were drawn from: `"prior"`, `"posterior"`, `"truncated"`, `"gaussian"` or `"density"`.
+        proposal: What theta were drawn from: `"prior"`, `"valid"` (the prior times p(valid | theta)),
+            `"posterior"`, `"truncated"`, `"gaussian"` or `"density"`.
         asked: Simulations run, or appended.
         valid: Of these, the ones that gave finite data.
         failed: Raised, returned another shape, or killed their worker.
@@ -59,6 +60,7 @@ class RoundRecord:
             held-out rows. None if there is no likelihood's side.
         sampling: What the posterior's sampler reports (`SampledPosterior.sampling_info`); empty where none is needed.
         rolled_back: Whether the round made things worse and was not used.
+        uncut: Why what was learned is no guide to where the next round should simulate, in words; empty if it is.
         failing: Where simulations gave no finite data, in words; empty if no bound on a parameter tells.
         seconds: Wall time by part: sample, simulate, train, audit.
         losses: The loss on the held-out rows after each epoch, of each member that was kept; of the direct side
@@ -86,6 +88,7 @@ class RoundRecord:
     share: float | None = None
     sampling: dict[str, float] = field(default_factory=dict)
     rolled_back: bool = False
+    uncut: str = ""
     failing: str = ""
     seconds: dict[str, float] = field(default_factory=dict)
     losses: list[list[float]] = field(default_factory=list)
@@ -186,7 +189,7 @@ class Rounds(Sequence[RoundRecord]):
 
     def __str__(self) -> str:
         parts = ["\n".join("  ".join(row).rstrip() for row in zip(*block)) for block in _blocks(self.table())]
-        failing = [f"round {record.round}: {record.failing}" for record in self._records if record.failing]
-        return "\n".join(["\n\n".join(parts), *failing])
+        said = [f"round {r.round}: {text}" for r in self._records for text in (r.failing, r.uncut) if text]
+        return "\n".join(["\n\n".join(parts), *said])
 
     __repr__ = __str__

@@ -4,7 +4,8 @@ From draws of a tractable q_0, usually the direct posterior, the particles pass 
 (L\, p)^t\), t from 0 to 1, each step as large as keeps the effective sample size at `TARGET`; after resampling, every
 particle moves by some Metropolis steps along the difference of two others (differential evolution), which follows the
 scale and the correlations of what is there and needs densities only: no gradients, and no program to compile beside the
-densities. The work is bounded.
+densities. Every other step takes two that are near each other, on any scale: with narrow modes, or along a curve, the
+difference of any two is too long. The work is bounded.
 
 Sources: Del Moral, Doucet, Jasra, *Sequential Monte Carlo samplers*, 2006,
     https://doi.org/10.1111/j.1467-9868.2006.00553.x; ter Braak, *A Markov chain Monte Carlo version of the genetic
@@ -26,6 +27,7 @@ TARGET = 0.6  # effective share, after a step, of the particles that count at al
 _MAX_STEPS = 100
 _LEAST_STEP, _HALVINGS = 1e-200, 40
 _INCREDIBLE = 100.0  # nats below the median at which a draw is denied by its own density: rounding made it
+_ANCHORS, _NEIGHBOURS = 128, 1024  # points whose neighbours are known, and points among which these are
 _MOVES = 4  # Metropolis steps after each temperature; twice as many after the last
 
 
@@ -96,9 +98,9 @@ def temper(start: np.ndarray, log_start: LogDensity, log_target: LogDensity, rng
         weights = np.exp(log_weights - np.logaddexp.reduce(log_weights))
         chosen = np.searchsorted(np.cumsum(weights), (rng.random() + np.arange(num)) / num).clip(0, num - 1)
         z, values, t, steps = z[chosen], values[:, chosen], t + step, steps + 1
-        before, parents = z.copy(), [*parents, chosen]
+        before, parents, steps_of = z.copy(), [*parents, chosen], Differences(z, rng)
         for _ in range(_MOVES if t < 1 else 2 * _MOVES):
-            acceptance = _move(z, values, t, log_start, log_target, rng)
+            acceptance = _move(z, values, t, log_start, log_target, steps_of, rng)
     return Tempered(z, steps, acceptance, before, families(parents, num))
 
 
@@ -120,18 +122,52 @@ def largest_step(log_ratio: np.ndarray, most: float, share: float = TARGET) -> f
     return low
 
 
+class Differences:
+    """Steps along the difference of two of a set of points: any two, or two that are near each other.
+
+    A near pair is one of some anchors and its r-th neighbour, the logarithm of r uniform. The points stay as they are
+    and every step is as likely as its opposite, so that a Metropolis step is right.
+
+    Args:
+        points: Shape (n, d).
+        rng: Randomness.
+    """
+
+    def __init__(self, points: np.ndarray, rng: np.random.Generator):
+        self._points = points[rng.permutation(len(points))[:_NEIGHBOURS]]
+        scale = np.where(self._points.std(0) > 0, self._points.std(0), 1.0)
+        scaled = self._points / scale
+        scaled = scaled - scaled.mean(0)
+        anchors = scaled[:_ANCHORS]
+        self._order = np.argsort((scaled**2).sum(1) - 2 * anchors @ scaled.T, axis=1)
+
+    def __call__(self, num: int, rng: np.random.Generator) -> np.ndarray:
+        """So many steps, shape (num, d)."""
+        points, count = self._points, len(self._points)
+        first, second = rng.integers(count, size=(2, num))
+        anchor = rng.integers(len(self._order), size=num)
+        rank = np.exp(rng.uniform(0, np.log(count), num)).astype(int).clip(0, count - 1)
+        is_near = rng.random(num) < 0.5
+        first, second = np.where(is_near, anchor, first), np.where(is_near, self._order[anchor, rank], second)
+        length = 2.38 / np.sqrt(2 * points.shape[1]) * rng.choice([-1.0, -0.6, -0.3, 0.3, 0.6, 1.0], num)
+        jitter = 1e-3 * points.std(0) * rng.standard_normal((num, points.shape[1]))
+        return length[:, None] * (points[first] - points[second] + jitter)
+
+
 def _move(
-    z: np.ndarray, values: np.ndarray, t: float, log_start: LogDensity, log_target: LogDensity, rng: np.random.Generator
+    z: np.ndarray,
+    values: np.ndarray,
+    t: float,
+    log_start: LogDensity,
+    log_target: LogDensity,
+    steps_of: Differences,
+    rng: np.random.Generator,
 ) -> float:
     """One Metropolis step of every particle, in place; returns the share accepted."""
-    num, dim = z.shape
-    first, second = rng.integers(num, size=(2, num))
-    length = 2.38 / np.sqrt(2 * dim) * rng.choice([0.3, 0.6, 1.0], num)[:, None]
-    jitter = 1e-3 * z.std(0) * rng.standard_normal(z.shape)
-    proposed = z + length * (z[first] - z[second]) + jitter
+    proposed = z + steps_of(len(z), rng)
     passed = values[0] if t == 1 else log_start(proposed)  # at the end the first density counts no more
     new = np.stack([passed, log_target(proposed)])
     mix = np.array([1 - t, t])
-    accepted = np.log(rng.random(num)) < mix @ new - mix @ values
+    accepted = np.log(rng.random(len(z))) < mix @ new - mix @ values
     z[accepted], values[:, accepted] = proposed[accepted], new[:, accepted]
     return float(accepted.mean())
