@@ -61,7 +61,7 @@ FOREIGN = {  # which must be told of nearly always
     "a dead part": ("series", "image", "channels"),
     "a stretch that stays": ("series", "channels"),
     "another unit": ("vector", "series", "image", "channels", "trials", "counts"),
-    "an offset": ("vector", "series", "image", "channels", "trials", "counts"),
+    "an offset": ("vector", "series", "image", "channels", "trials"),  # counts: within what large rates give
     "not finite in float32": ("vector", "series"),
 }
 
@@ -121,11 +121,11 @@ def test_what_the_prior_predicts_is_not(model, num):
 @pytest.mark.parametrize("num", [40, 120, 400])
 def test_false_alarms_come_as_seldom_as_they_say(model, num):
     rng = np.random.default_rng(4)
-    found = []
+    shares = []  # of one predictive at a time: its answers are not independent of each other
     for _ in range(150):
         predictive = fit_predictive(*drawn(model, num, rng))
-        found += [predictive.is_unlike(x) for x in drawn(model, 20, rng)[0]]
-    assert np.mean(found) <= UNLIKE + 4 * np.sqrt(UNLIKE / 150)  # those of one predictive are not independent
+        shares.append(np.mean([predictive.is_unlike(x) for x in drawn(model, 20, rng)[0]]))
+    assert np.mean(shares) <= UNLIKE + 3 * np.std(shares) / np.sqrt(150)
 
 
 def test_one_of_several_trials_that_is_foreign():
