@@ -22,7 +22,7 @@ SOURCE = ROOT / "src"
 FLOORS = [
     {"text"},
     {"errors", "names"},
-    {"forks"},
+    {"forks", "lapack"},
     {"programs", "arrays", "units"},
     {"random"},
     {"priors", "simulation", "estimators"},

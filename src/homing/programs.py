@@ -39,6 +39,7 @@ import numpy as np
 from jax.experimental import serialize_executable
 
 from homing.forks import check_fork
+from homing.lapack import one_matrix_at_a_time
 
 _MAX_BYTES = 2**30
 _KNOWN = ("homing", "jax", "jaxlib", "equinox", "flowjax", "optax", "paramax", "numpy")
@@ -135,9 +136,12 @@ def _compile(program: Program, treedef: Any, leaves: list[Any], dynamic: list[An
             return loaded
     with jax.enable_x64(False):
         lowered = jax.jit(function, keep_unused=True).lower(dynamic)  # so that all arguments are part of the text
+        text = lowered.as_text()
+        if "@lapack" in text:
+            lowered = jax.jit(one_matrix_at_a_time(function), keep_unused=True).lower(dynamic)
+            text = lowered.as_text()
     if directory is None:
         return lowered.compile()
-    text = lowered.as_text()
     entry = directory / _hash(f"{text} {lowered.out_tree}")
     compiled = _load(entry, dynamic, device)
     if compiled is None:

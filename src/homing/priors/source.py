@@ -109,7 +109,7 @@ class Source:
             with torch.no_grad():
                 return self.distribution.log_prob(theta)
         if self.from_library and self.kind.library == "jax":
-            return _compiled_log_prob()(self.distribution, theta)
+            return _compiled_log_prob()((self.distribution, theta))
         with np.errstate(all="ignore"):
             return self.distribution.log_prob(theta)
 
@@ -208,7 +208,9 @@ def _kind_and_shape(name: str, draws: Any, num: int) -> tuple[Kind, tuple[int, .
 def _compiled_log_prob() -> Any:
     import jax
 
-    return jax.jit(lambda distribution, theta: distribution.log_prob(theta))
+    from homing.lapack import one_matrix_at_a_time
+
+    return jax.jit(one_matrix_at_a_time(lambda given: given[0].log_prob(given[1])))
 
 
 def declared_support(distribution: Any) -> Any:
