@@ -249,7 +249,9 @@ def test_a_likelihood_that_leads_stands_alone_also_after_a_crash_and_in_a_file(t
     monkeypatch.setattr(sides, "likelihood_lead", lambda *given: Lead(1.0, 0.1))
 
     def lines():
-        inference = SNPE(LinearGaussian(0.2), BOX, seed=1, batched=True, store=tmp_path / "run", show_progress_bars=False)
+        inference = SNPE(
+            LinearGaussian(0.2), BOX, seed=1, batched=True, store=tmp_path / "run", show_progress_bars=False
+        )
         posterior = inference.run([0.3, 0.1], 60, options=QUICK)
         inference.close()
         return posterior, inference.rounds[-1]

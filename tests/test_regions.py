@@ -215,6 +215,20 @@ def test_data_that_say_nothing_cut_nothing():
     assert "less likely" in inference.rounds[0].uncut
 
 
+def test_a_check_knows_that_rows_were_too_few():
+    prior = as_prior(st.multivariate_normal(np.zeros(8), np.eye(8)))
+    inference = SNPE(
+        lambda theta, rng: theta[:, :2] + rng.normal(size=(len(theta), 2)),
+        prior,
+        seed=1,
+        batched=True,
+        show_progress_bars=False,
+    )
+    inference(40, max_num_epochs=2).set_default_x(np.zeros(2))
+    row = inference.check(0)["training rows"]
+    assert (row.level, row.statistic, row.resolution) == ("fail", 40, 80)
+
+
 def test_what_is_no_guide_is_not_followed():
     assert why_uncut(100, 2, 1.0, 0.1, 4) == ""
     assert why_uncut(100, 2, None, None, 1) == ""

@@ -47,7 +47,7 @@ from homing.diagnostics.verdict import attempt
 from homing.errors import ArgumentError
 from homing.inference.apart import Apart
 from homing.inference.campaign import Campaign
-from homing.inference.left_out import check_left_out, contained
+from homing.inference.left_out import check_left_out, check_rows, contained
 from homing.inference.methods import Method
 from homing.posteriors import DirectPosterior, HybridPosterior, Posterior, SampledPosterior, identity
 from homing.proposals import (
@@ -237,6 +237,8 @@ def _from_rows(
     if direct is None or not campaign.newest or campaign.records[campaign.newest].rolled_back:
         return  # after a round that was not used, its rows are not those that were learned from
     region = _last_region(campaign)
+    if learned_last:
+        attempt(verdicts, "training rows", lambda: check_rows(campaign))
     counts = not isinstance(posterior, HybridPosterior) or posterior.share > 0
     if learned_last and counts:
         attempt(verdicts, "left-out rows", lambda: check_left_out(campaign, direct, method, x_o, region))

@@ -17,8 +17,10 @@ import numpy as np
 from homing import random
 from homing.diagnostics import Verdict, check_ranks, sbc_ranks
 from homing.inference.campaign import Campaign
+from homing.inference.failing import least_rows
 from homing.inference.learner import order_of, windows
 from homing.inference.methods import Method
+from homing.inference.plan import why_uncut
 from homing.posteriors import DirectPosterior, ensemble_at_each
 from homing.proposals import Region, mixture_weights
 
@@ -78,6 +80,19 @@ def check_left_out(
     found = f"{verdict.sentence[0].lower()}{verdict.sentence[1:]}"
     sentence = f"Of rows near x_o, by the members that were not trained on them: {found}"
     return replace(verdict, level="care" if verdict.level == "fail" else verdict.level, sentence=sentence)
+
+
+def check_rows(campaign: Campaign) -> Verdict | None:
+    """Whether the last round learned enough for its posterior to be one; None if it did.
+
+    Args:
+        campaign: The simulations that were learned from.
+    """
+    record, dim = campaign.records[campaign.newest], campaign.prior.dim
+    used = record.valid if record.used is None else record.used
+    why = record.uncut or why_uncut(used, dim, None, None, 1)
+    found = f"The posterior says little of x_o: {why}."
+    return Verdict("training rows", "fail", float(used), None, used, float(least_rows(dim)), found) if why else None
 
 
 def contained(region: Region, z: np.ndarray) -> np.ndarray:
