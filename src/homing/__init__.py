@@ -21,9 +21,47 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from homing import embeddings as embeddings
+    from homing import (
+        diagnostics as diagnostics,
+    )
+    from homing import (
+        embeddings as embeddings,
+    )
+    from homing import (
+        errors as errors,
+    )
+    from homing import (
+        estimators as estimators,
+    )
+    from homing import (
+        inference as inference,
+    )
+    from homing import (
+        plots as plots,
+    )
+    from homing import (
+        posteriors as posteriors,
+    )
+    from homing import (
+        priors as priors,
+    )
+    from homing import (
+        proposals as proposals,
+    )
+    from homing import (
+        runs as runs,
+    )
+    from homing import (
+        simulation as simulation,
+    )
+    from homing import (
+        training as training,
+    )
+    from homing import (
+        utils as utils,
+    )
     from homing.estimators import posterior_nn
-    from homing.inference import SNPE, infer, open, prepare_for_sbi, simulate_for_sbi
+    from homing.inference import NLE, NPE, NRE, SNLE, SNPE, SNRE, infer, open, prepare_for_sbi, simulate_for_sbi
     from homing.plots import pairplot
     from homing.posteriors import load
     from homing.priors import BoxUniform
@@ -33,7 +71,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "NLE",
+    "NPE",
+    "NRE",
+    "SNLE",
     "SNPE",
+    "SNRE",
     "BoxUniform",
     "command",
     "infer",
@@ -48,7 +91,12 @@ __all__ = [
 ]
 
 _ROOMS = {
+    "NLE": "inference",
+    "NPE": "inference",
+    "NRE": "inference",
+    "SNLE": "inference",
     "SNPE": "inference",
+    "SNRE": "inference",
     "BoxUniform": "priors",
     "command": "simulation",
     "infer": "inference",
@@ -63,7 +111,21 @@ _ROOMS = {
 }
 
 
-_DOORS = ("embeddings",)  # rooms that are used by their name: homing.embeddings.CNNEmbedding
+_DOORS = (  # rooms that are used by their name: homing.embeddings.CNNEmbedding
+    "diagnostics",
+    "embeddings",
+    "errors",
+    "estimators",
+    "inference",
+    "plots",
+    "posteriors",
+    "priors",
+    "proposals",
+    "runs",
+    "simulation",
+    "training",
+    "utils",
+)
 
 
 def __getattr__(name: str) -> Any:
@@ -77,4 +139,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    """What is public, for tab completion."""
+    return sorted({*__all__, *_DOORS, *(name for name in globals() if name.startswith("__"))})
