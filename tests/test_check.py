@@ -312,10 +312,10 @@ def test_a_check_that_was_killed_goes_on_where_it_was(tmp_path):
     assert lost < 15  # some of the check are kept
     limit.clear()
     again = lines(tmp_path / "killed.homing")
-    assert len(calls) == 40 + 40 + 10 + lost
+    assert 0 <= len(calls) - (40 + 40 + 10 + lost) <= 8  # of the rows that are there, some are repeated to be compared
     assert [verdict.statistic for check in again for verdict in check] == [v.statistic for c in whole for v in c]
     assert lines(tmp_path / "killed.homing") == again
-    assert len(calls) == 40 + 40 + 10 + lost
+    assert 0 <= len(calls) - (40 + 40 + 10 + lost) <= 2 * 8
 
 
 def test_a_second_check_simulates_anew(tmp_path):
@@ -342,8 +342,8 @@ def test_a_check_is_of_one_posterior_at_one_x_o(finished, tmp_path):
     wrong = inference.check(40, posterior=other)
     there = inference.check(40, posterior=posterior.set_default_x(elsewhere))
     inference.close()
-    before = sum(calls)
     inference, posterior = run()
+    before = sum(calls)  # with the rows that are repeated, to see that the simulator is the same
     with inference.view as view:
         assert view.check_of(other, X_O) == 0
         assert view.check_of(posterior, elsewhere) == 1

@@ -463,9 +463,14 @@ def test_failures_can_be_told_and_given_up(folder, cli):
     assert [row[name] for name in ("ok", "invalid", "failed", "waiting")] == [3, 1, 26, 0]
     with homing.open("quick.homing") as run:
         assert run.simulations()["error"][[1, 3, 6, 7]].tolist() == ["out of memory", "lost", "no", "given up"]
+    code, _, err = cli("ask", "quick.py", "-o", "second.json")
+    assert code == 0
+    assert "After round 1, 3 simulations were valid so far" in err
+    assert len(json.loads(Path("second.json").read_text())) == 30
+    cli("tell", "quick.homing", "--give-up")
     code, _, err = cli("ask", "quick.py")
     assert code == 5
-    assert "homing: Too few valid simulations to learn from: 3 of the 30 of round 1" in err
+    assert "homing: Too few valid simulations to learn from: 0 of the 30 of round 2, 3 in all" in err
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def calls(said):
 
 def takes(function, written):
     """Whether a function takes these arguments; a positional ..., and what is put in, stand for any."""
-    plain = re.sub(r"[{][^}]*[}]", "...", re.sub(r"(?<![(,= ])[{][^}]*[}]", "", written))  # after an argument: others
+    plain = re.sub(r"[{][^}]*[}]", "...", re.sub(r"(?<![(,= *])[{][^}]*[}]", "", written))  # after an argument: others
     call = ast.parse(f"f{plain}", mode="eval").body
     assert isinstance(call, ast.Call)
     positional = [arg for arg in call.args if not (isinstance(arg, ast.Constant) and arg.value is ...)]

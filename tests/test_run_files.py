@@ -168,25 +168,28 @@ def test_planned_theta_are_read_and_not_drawn_again(tmp_path, how, expected, mon
     with pytest.raises(KeyboardInterrupt):
         lines(snpe(tmp_path / "run", dies), how)
     with homing.open(tmp_path / "run") as run:
-        planned = run.simulations()["theta"]
+        rows = run.simulations()
+        planned = rows["theta"][rows["status"] == "planned"]
     for proposal, draw in ((FromPrior, "draw"), (FromPosterior, "draw"), (TruncatedPrior, "draw_with_info")):
         monkeypatch.setattr(proposal, draw, never)
     going_on = Dies()
     np.testing.assert_array_equal(draws(lines(snpe(tmp_path / "run", going_on), how)), expected[how])
-    assert 20 <= len(going_on.theta) <= 48
-    np.testing.assert_array_equal(going_on.theta, planned[-len(going_on.theta) :])
+    assert 20 <= len(planned) <= 48
+    new = [theta for theta in going_on.theta if (theta == planned).all(1).any()]  # a few others are repeated
+    np.testing.assert_array_equal(new, planned)
+    assert len(going_on.theta) - len(new) <= 8
 
 
 def test_a_finished_round_is_not_learned_again(tmp_path, expected, monkeypatch):
     lines(snpe(tmp_path / "run"), "by hand")
     monkeypatch.setattr(by_hand, "learn", never)
-    np.testing.assert_array_equal(draws(lines(snpe(tmp_path / "run", never), "by hand")), expected["by hand"])
+    np.testing.assert_array_equal(draws(lines(snpe(tmp_path / "run"), "by hand")), expected["by hand"])
 
 
 def test_a_finished_round_of_a_run_is_not_learned_again(tmp_path, expected, monkeypatch):
     lines(snpe(tmp_path / "run"), "run")
     monkeypatch.setattr("homing.inference.sides.learn_sides", never)
-    np.testing.assert_array_equal(draws(lines(snpe(tmp_path / "run", never), "run")), expected["run"])
+    np.testing.assert_array_equal(draws(lines(snpe(tmp_path / "run"), "run")), expected["run"])
 
 
 def test_a_clock_that_is_set_back_changes_nothing(tmp_path, expected, monkeypatch):
@@ -214,7 +217,8 @@ def test_an_interrupted_run_keeps_all_and_goes_on(tmp_path, times, num_workers, 
 
     inference = snpe(tmp_path / "run", slow, num_workers=num_workers)
     done, record = [], inference._campaign.store.record
-    interrupt = [threading.Timer(0.2 + 0.004 * k, os.kill, (os.getpid(), signal.SIGINT)) for k in range(times)]
+    timers = [threading.Timer(0.2 + 0.004 * k, os.kill, (os.getpid(), signal.SIGINT)) for k in range(times)]
+    interrupt = list(timers)
 
     def acknowledged(ids, outcomes):
         record(ids, outcomes)
@@ -224,7 +228,11 @@ def test_an_interrupted_run_keeps_all_and_goes_on(tmp_path, times, num_workers, 
 
     inference._campaign.store.record = acknowledged
     with pytest.raises(KeyboardInterrupt):
-        lines(inference, "by hand")
+        try:
+            lines(inference, "by hand")
+        finally:
+            for timer in timers:  # one that comes late comes here
+                timer.join()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     with homing.open(tmp_path / "run") as run:
         kept = np.flatnonzero(run.simulations()["status"] == "ok")
@@ -293,17 +301,18 @@ def test_another_process_tells(tmp_path):
 
 
 def test_a_run_that_spent_its_time_stays_stopped(tmp_path):
+    count = []
+
     def sleeps(theta, rng):
+        count.append(1)
         time.sleep(0.01)
         return simulator(theta, rng)
 
-    def never(theta, rng):
-        raise AssertionError("simulated again")
-
     runs = []
-    for function in (sleeps, never):
-        inference = snpe(tmp_path / "run", function)
+    for _ in range(2):
+        inference = snpe(tmp_path / "run", sleeps)
         runs.append(draws(inference.run(X_O, 180, 3, stop=Stop(seconds=0.5), options=QUICK)))
         assert len(inference.rounds) == 1
         inference.close()
+    assert len(count) <= 60 + 8  # a few are repeated, to see that the simulator is the same
     np.testing.assert_array_equal(*runs)

@@ -63,7 +63,7 @@ def as_prior(prior: Any) -> Prior:
     if callable(getattr(prior, "sample", None)) and callable(getattr(prior, "log_prob", None)):
         return whiten(object_source(prior))
     if isinstance(prior, dict):
-        raise PriorError(f"{_WHAT}, found a dict. Parameters have places, not names: give list(prior.values()).")
+        raise PriorError(f"{_WHAT}, found a dict. Parameters have places, not names: give a list of its values.")
     if callable(prior):
         raise PriorError(f"{_WHAT}, found a function. The simulator comes before the prior: SNPE(simulator, prior).")
     raise PriorError(f"{_WHAT}, found {type(prior).__name__}. For bounds alone write BoxUniform(low, high).")

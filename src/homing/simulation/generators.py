@@ -47,7 +47,7 @@ class Generators:
 
     Example:
         >>> rng = np.random.default_rng(0)
-        >>> with Generators(lambda theta: rng.normal(), with_global=False) as generators:
+        >>> with Generators(rng.normal, with_global=False) as generators:
         ...     generators.seed(1)
         ...     a = rng.normal()
         ...     generators.seed(1)
