@@ -227,12 +227,16 @@ def test_an_interrupted_run_keeps_all_and_goes_on(tmp_path, times, num_workers, 
             interrupt.pop().start()
 
     inference._campaign.store.record = acknowledged
-    with pytest.raises(KeyboardInterrupt):
+
+    def until_all_came():
         try:
             lines(inference, "by hand")
         finally:
-            for timer in timers:  # one that comes late comes here
+            for timer in timers:
                 timer.join()
+
+    with pytest.raises(KeyboardInterrupt):
+        until_all_came()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     with homing.open(tmp_path / "run") as run:
         kept = np.flatnonzero(run.simulations()["status"] == "ok")
