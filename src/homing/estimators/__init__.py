@@ -2,6 +2,7 @@
 
 from homing.estimators.build import Builder, Estimator, PosteriorBuilder, posterior_nn
 from homing.estimators.density import ConditionalDensity, Context
+from homing.estimators.determined import own_columns
 from homing.estimators.likelihood import LikelihoodBuilder, likelihood_nn
 from homing.estimators.mixture import Gaussians, MixtureNetwork
 from homing.estimators.ratio import Ratio, RatioBuilder, RatioEstimator, classifier_nn
@@ -27,5 +28,6 @@ __all__ = [
     "classifier_nn",
     "fit_standardize",
     "likelihood_nn",
+    "own_columns",
     "posterior_nn",
 ]

@@ -18,7 +18,7 @@ import numpy as np
 
 from homing import random
 from homing.errors import ArgumentError, SimulationError
-from homing.estimators import LikelihoodBuilder, Ridge, Standardize, fit_standardize
+from homing.estimators import LikelihoodBuilder, Ridge, Standardize, fit_standardize, own_columns
 from homing.inference.learner import NOT_KNOWN, Learned, Material, recalled_info, windows
 from homing.posteriors import (
     Posterior,
@@ -138,6 +138,8 @@ def learn_likelihood(
 ) -> tuple[SurrogateLikelihood, FitInfo] | None:
     """The likelihood of data x, shape (n, p), given parameters z; None if no column varies.
 
+    Columns that others determine are left out: said twice, they would count twice.
+
     Args:
         prior: The prior.
         z: Shape (n, d).
@@ -150,12 +152,13 @@ def learn_likelihood(
         options: Training options.
         validity: p(valid | z), or None.
     """
+    own = own_columns(x)
     whole = (x == np.round(x)).all(0) & (np.ptp(x, axis=0) > 0)
     if whole.any():  # k stands for the interval from k to k + 1
         x = x + whole * random.generator(seed, "whole numbers").random(x.shape)
         standardize = fit_standardize(x, "independent", z)
     features = standardize(x)
-    varies = features.std(0) > 1e-6
+    varies = own & (features.std(0) > 1e-6)
     if not varies.any():
         return None
     data = features[:, varies]

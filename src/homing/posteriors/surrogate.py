@@ -127,7 +127,7 @@ class SurrogateLikelihood:
     Attributes:
         ensemble: The densities; what they call z are standardised data, what they call x are coordinates.
         standardize: From data to standardised data.
-        varies: (p,) bool: the columns that are not constant.
+        varies: (p,) bool: the columns that the densities know: not constant, and not determined by the others.
         coordinates: From z to what the densities are conditioned on.
         validity: p(valid | z), where simulations fail depending on z: the densities know valid data only.
         whole: (p,) bool: the columns of whole numbers, which the densities know as intervals of length one: a number
