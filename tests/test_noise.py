@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from homing import BoxUniform, simulate_for_sbi
+from homing import SNPE, BoxUniform, simulate_for_sbi
+from homing.proposals import FromPrior
 from own_generators import HOLDERS
 
 PRIOR = BoxUniform([-2.0, -2.0], [2.0, 2.0])
@@ -107,3 +108,40 @@ def test_right_noise_is_not_warned_of(make):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         simulate_for_sbi(make(), PRIOR, 30, seed=1, show_progress_bar=False)
+
+
+CALLS = []
+
+
+def _ode(theta, rng):
+    CALLS.append(1)
+    return np.array([theta[0] * np.exp(-theta[1]), theta[0] + theta[1]])
+
+
+def _whole_numbers(theta):
+    return np.floor(10 * theta)
+
+
+def _noisy(theta, rng):
+    return theta + rng.normal(size=2)
+
+
+def _many(theta, rng):
+    CALLS.append(1)
+    return np.stack([theta[:, 0] * np.exp(-theta[:, 1]), theta[:, 0]], axis=1)
+
+
+@pytest.mark.parametrize(
+    ("simulator", "batched", "is_noiseless"),
+    [(_ode, False, True), (_whole_numbers, False, True), (_many, True, True), (_noisy, False, False)],
+)
+def test_a_deterministic_simulator_is_noticed(simulator, batched, is_noiseless, tmp_path):
+    CALLS.clear()
+    inference = SNPE(simulator, PRIOR, seed=1, batched=batched, store=tmp_path / "run", show_progress_bars=False)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        for _ in range(2):  # said once
+            inference._campaign.simulate(30, FromPrior(inference.prior))
+    assert len([w for w in said if "is deterministic" in str(w.message)]) == is_noiseless
+    assert len(CALLS) <= 60 + 1
+    inference.close()

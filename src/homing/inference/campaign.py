@@ -36,7 +36,7 @@ from homing.proposals.stored import pack_proposal, proposal_differences, unpack_
 from homing.runs import OpenedRun, Part, Progress, RoundRecord
 from homing.simulation import Outcomes, Round, Simulator, Status, StoreError, open_store, simulate
 from homing.simulation.facts import differences, to_json, versions
-from homing.simulation.repeats import check_same_simulator
+from homing.simulation.repeats import check_same_simulator, say_if_noiseless
 from homing.simulation.told import tell
 
 ShapeCheck = Callable[[tuple[int, ...]], Any]  # raises if the data should have another
@@ -140,13 +140,13 @@ class Campaign:
         sampled = time.perf_counter()
         if self.simulator is None and len(known.pending):
             raise WaitingError(
-                f"Round {known.number} is planned and waits for {len(known.pending)} simulations, and there is no "
-                "simulator to call. The run file has their ids and theta; tell(ids, x) what became of them, and "
-                "run the same lines again."
+                f"Round {known.number} lacks {len(known.pending)} simulations, and there is no simulator to call. The "
+                "run file has their ids and theta; tell(ids, x) what became of them, and run the same lines again."
             )
         self.run_pending(known, check_shape)
-        self._report("learn", known.number, len(known.ids), len(known.ids))
         seconds = {"sample": sampled - began, "simulate": time.perf_counter() - sampled}
+        say_if_noiseless(self.store, self.simulator, self._simulating)
+        self._report("learn", known.number, len(known.ids), len(known.ids))
         return self._enter(known.number, proposal, seconds)
 
     def ask(self, num_simulations: int, proposal: Proposal) -> tuple[np.ndarray, np.ndarray]:

@@ -8,6 +8,7 @@ differ from each other no seed decides, and the code alone speaks.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,10 +18,10 @@ from homing.simulation.keeper import Round, StoreError
 from homing.simulation.outcomes import Outcomes
 from homing.simulation.run import simulate
 from homing.simulation.simulator import Simulator
-from homing.simulation.source import digest
+from homing.simulation.source import digest, looks_noiseless
 from homing.simulation.store import Store
 
-FACT = "simulator digest"
+FACT, NOISELESS = "simulator digest", "noiseless"
 _SECONDS = 1.0  # that repeats may take together
 _MOST = 8
 _SAME = 1e-4  # relative; another order of summation makes less
@@ -87,6 +88,29 @@ def check_same_simulator(store: Store, simulator: Simulator, simulating: Mapping
         f"{stored.known.ids[stored.rows[row]]} of theta={stored.known.theta[stored.rows[row]].tolist()} gave "
         f"{np.array2string(stored.x[row], threshold=6)}, and with the same seed it now gives {found[0]}. {_WAYS}"
     )
+
+
+def say_if_noiseless(store: Store, simulator: Simulator | None, simulating: Mapping[str, Any]) -> None:
+    """Warn, once in a run's life, of data that another seed does not change, where the code names no random numbers.
+
+    Only the quickest simulation, or batch, is repeated, and none that takes longer than a second.
+    """
+    if simulator is None or store.recall(NOISELESS) is not None or not looks_noiseless(simulator.function):
+        return
+    batched = store.recall("batched") if simulator.batched is None else simulator.batched
+    stored = _stored(store, simulating["batch_size"] if batched else 1)
+    if stored is None or stored.seconds > _SECONDS:
+        return
+    stored = stored if batched else stored._replace(rows=stored.rows[:1], x=stored.x[:1])
+    other = stored._replace(known=replace(stored.known, seeds=stored.known.seeds + 1))
+    is_noiseless = not _differs(stored.x, _again(simulator.decided(bool(batched)), other, simulating))
+    store.remember(NOISELESS, is_noiseless)
+    if is_noiseless:
+        warn(
+            f"The simulator {simulator.name} is deterministic: another seed gives the same data. Its posterior is as "
+            "narrow as the network can learn from so many simulations, and no width of it is exact. If what you "
+            "observed has noise, let the simulator add it."
+        )
 
 
 def _stored(store: Store, batch_size: int) -> _Stored | None:

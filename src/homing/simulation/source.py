@@ -9,6 +9,7 @@ from __future__ import annotations
 import dis
 import hashlib
 import platform
+import re
 import shutil
 from collections.abc import Iterator
 from itertools import pairwise
@@ -24,6 +25,11 @@ from homing.simulation.reach import Reached, reach
 _LARGEST_FILE = 2**26
 _IDLE = ("CACHE", "PUSH_NULL", "PRECALL", "EXTENDED_ARG", "RESUME", "NOP", "KW_NAMES", "COPY_FREE_VARS", "MAKE_CELL")
 _FRESH = ("default_rng", "RandomState", "SeedSequence", "PCG64", "Philox", "MT19937", "SFC64", "SystemRandom")
+_RANDOM = re.compile(
+    "rand|rng|seed|key|noise|normal|uniform|gauss|poisson|binomial|gamma|beta|expo|choice|sampl|shuffle|permut|draw|urandom"
+    "|secrets|stoch|rvs|generat",
+    re.IGNORECASE,
+)
 _SEEDED = (*_FRESH, "Random", "seed", "manual_seed", "PRNGKey", "key")
 
 
@@ -74,6 +80,18 @@ def fresh_noise(function: Any) -> str:
     calls = [f"{call} in {code.co_name}" for code, call in _calls(found, fixed=False)]
     calls += [type(one).__name__ for one in found.generators if not can_be_seeded(one)]
     return ", ".join(dict.fromkeys(calls))
+
+
+def looks_noiseless(function: Any) -> bool:
+    """Whether nothing that a call may reach has a name of random numbers, or holds a generator."""
+    found = reach(function)
+    if isinstance(function, Command) or found.generators or found.keys:
+        return False
+    names = {name for code, _, _ in found.codes for name in (*code.co_names, *code.co_freevars)}
+    loaded = {
+        str(one.argval) for code, _, _ in found.codes for one in dis.get_instructions(code) if "LOAD" in one.opname
+    }
+    return bool(found.codes) and not any(_RANDOM.search(name) for name in names | loaded)
 
 
 def _calls(found: Reached, fixed: bool) -> Iterator[tuple[CodeType, str]]:
