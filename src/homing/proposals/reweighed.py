@@ -75,11 +75,13 @@ class ReweighedPrior:
         prior: The prior.
         log_factor: The factor's logarithm, from rows z of shape (n, d) to (n,); -inf for zero.
         near: Draws near which it is above zero, shape (k, d), in z; None to look for it by draws of the prior alone.
+        whole: Share of draws from the prior without the factor.
     """
 
     prior: Prior
     log_factor: Callable[[np.ndarray], np.ndarray]
     near: np.ndarray | None = None
+    whole: float = 0.0
 
     @property
     def volume(self) -> float:
@@ -92,6 +94,23 @@ class ReweighedPrior:
         return self._candidates.share * _PILOT >= _REACHABLE
 
     def draw(self, num: int, rng: np.random.Generator) -> tuple[np.ndarray, Drawn]:
+        """Draws of theta, shape (num, d), float64, in random order, and how they were made.
+
+        Raises:
+            SimulationError: If it cannot be drawn; see `is_reachable`.
+        """
+        free = int(rng.binomial(num, self.whole))
+        z, drawn = self._draw_product(num - free, rng)
+        z = rng.permutation(np.concatenate([z, self.prior.to_normal(self.prior.sample(rng, free))]))
+        return self.prior.from_normal(z), drawn
+
+    def log_ratio(self, theta: np.ndarray) -> np.ndarray:
+        """log p̃(theta) / p(theta) of rows theta, shape (n, d); shape (n,)."""
+        log_factor = self.log_factor(self.prior.to_normal(theta)) - np.log(max(self.volume, 1e-300))
+        with np.errstate(divide="ignore"):  # no share of the whole prior
+            return np.logaddexp(np.log(self.whole), np.log1p(-self.whole) + log_factor)
+
+    def _draw_product(self, num: int, rng: np.random.Generator) -> tuple[np.ndarray, Drawn]:
         """Draws of z, shape (num, d), and how they were made.
 
         Raises:

@@ -115,9 +115,7 @@ class TruncatedPrior:
 
     def log_ratio(self, theta: np.ndarray) -> np.ndarray:
         """log p̃(theta) / p(theta) of rows theta, shape (n, d); shape (n,)."""
-        inside = self.region.contains(self.prior.to_normal(theta))
-        with np.errstate(divide="ignore"):  # nothing is drawn outside
-            return np.log(self.defensive + (1 - self.defensive) * inside / max(self.volume, 1e-300))
+        return self._inside.log_ratio(theta)
 
     def draw_with_info(self, num: int, seed: int) -> tuple[np.ndarray, Drawn]:
         """Draws, and how they were made.
@@ -125,17 +123,12 @@ class TruncatedPrior:
         Raises:
             SimulationError: If the region cannot be drawn from.
         """
-        rng = generator(seed, "truncated")
-        free = int(rng.binomial(num, self.defensive))
-        z, drawn = self._inside.draw(num - free, rng)
-        z = rng.permutation(np.concatenate([z, self.prior.to_normal(self.prior.sample(rng, free))]))
-        return self.prior.from_normal(z), drawn
+        return self._inside.draw(num, generator(seed, "truncated"))
 
     @cached_property
     def _inside(self) -> ReweighedPrior:
-        """The part without the defensive share."""
-
         def log_factor(z: np.ndarray) -> np.ndarray:
             return np.where(self.region.contains(z), 0.0, -np.inf)
 
-        return ReweighedPrior(self.prior, log_factor, self.region.draws[self.region.contains(self.region.draws)])
+        draws = self.region.draws
+        return ReweighedPrior(self.prior, log_factor, draws[self.region.contains(draws)], self.defensive)

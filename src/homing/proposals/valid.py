@@ -34,11 +34,7 @@ class ValidPrior:
 
     def draw_with_info(self, num: int, seed: int) -> tuple[np.ndarray, Drawn]:
         """Draws, and how they were made."""
-        rng = generator(seed, "valid")
-        free = int(rng.binomial(num, self.defensive))
-        z, drawn = self._product.draw(num - free, rng)
-        z = rng.permutation(np.concatenate([z, self.prior.to_normal(self.prior.sample(rng, free))]))
-        return self.prior.from_normal(z), drawn
+        return self._product.draw(num, generator(seed, "valid"))
 
     @property
     def is_reachable(self) -> bool:
@@ -47,10 +43,8 @@ class ValidPrior:
 
     def log_ratio(self, theta: np.ndarray) -> np.ndarray:
         """log p̃(theta) / p(theta) of rows theta, shape (n, d); shape (n,)."""
-        log_valid = self.validity.log_prob(self.prior.to_normal(theta)) - np.log(self._product.volume)
-        with np.errstate(divide="ignore"):
-            return np.logaddexp(np.log(self.defensive), np.log1p(-self.defensive) + log_valid)
+        return self._product.log_ratio(theta)
 
     @cached_property
     def _product(self) -> ReweighedPrior:
-        return ReweighedPrior(self.prior, self.validity.log_prob)
+        return ReweighedPrior(self.prior, self.validity.log_prob, whole=self.defensive)
