@@ -200,6 +200,7 @@ def test_while_few_simulations_are_valid_rounds_look_for_where_they_are():
     widths = [column.std() / one.std() for column, one in zip(draws.T, exact)]
     assert np.sqrt(np.mean(np.square(off))) < 0.25
     np.testing.assert_allclose(widths, 1, atol=0.25)
+    assert np.abs(np.asarray(posterior.map())[:3]).max() < half  # whose simulations are valid
 
 
 def test_data_that_say_nothing_cut_nothing():
